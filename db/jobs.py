@@ -1,0 +1,356 @@
+"""Jobs: made by the producer, claimed, renewed and finished by workers, taken back from workers that died."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, tuple_, update
+
+from db.runs import finish_runs
+from db.tables import OPEN, Genre, Job, JobStatus, Library, Model, Prediction, Run, Score, Status, Track
+
+ATTEMPTS_BEFORE_SPLIT = 2  # a job that was lost so often is split into single tracks, to find the one that kills
+ATTEMPTS_BEFORE_QUARANTINE = 3  # a single track that was lost so often is set aside
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTrack:
+    """A track to be put into a job."""
+
+    id: int
+    duration_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedTrack:
+    """A track of a claimed job."""
+
+    id: int
+    root: bytes  # the library's, as the producer sees it
+    path: bytes  # relative to it
+
+
+@dataclass(frozen=True)
+class ClaimedJob:
+    """A job that this worker holds until its lease ends."""
+
+    id: str
+    worker: str
+    attempt: int
+    model: str
+    version: str
+    weights_sha256: str
+    model_id: int
+    coverage: str
+    tracks: tuple[ClaimedTrack, ...]  # those without an outcome
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a track of a job ended: with probabilities in the order of genre_ids, or with an error."""
+
+    job_id: str
+    track_id: int
+    model_id: int
+    coverage: str
+    device: str
+    amp: bool
+    windows: int = 0
+    elapsed_ms: float | None = None
+    genre_ids: Sequence[int] = ()
+    probabilities: Sequence[float] = ()
+    error_code: str | None = None
+    error_detail: str | None = None
+
+    @property
+    def key(self) -> tuple[int, int, str]:
+        """The prediction's primary key."""
+        return self.track_id, self.model_id, self.coverage
+
+
+def read_pending(connection: Connection, run_id: int, limit: int) -> list[PendingTrack]:
+    """Tracks of the run that are in no job, at most `limit`."""
+    rows = connection.execute(
+        select(Track.id, Track.duration_s)
+        .join(Prediction, Prediction.track_id == Track.id)
+        .where(Prediction.run_id == run_id, Prediction.status == Status.PENDING)
+        .order_by(Track.id)
+        .limit(limit)
+    )
+    return [PendingTrack(*row) for row in rows]
+
+
+def insert_job(
+    connection: Connection, run_id: int, track_ids: Sequence[int], audio_s: float, queue: str, at: datetime
+) -> str:
+    """A queued job of these pending tracks of the run. Returns its id."""
+    row = {
+        "id": str(uuid4()),
+        "run_id": run_id,
+        "queue": queue,
+        "status": JobStatus.QUEUED,
+        "tracks": len(track_ids),
+        "audio_s": audio_s,
+        "attempts": 0,
+        "queued_at": at,
+    }
+    connection.execute(insert(Job).values(**row))
+    connection.execute(
+        update(Prediction)
+        .where(Prediction.run_id == run_id, Prediction.track_id.in_(track_ids), Prediction.status == Status.PENDING)
+        .values(status=Status.QUEUED, job_id=row["id"])
+    )
+    return row["id"]
+
+
+def read_queued(connection: Connection) -> dict[str, str]:
+    """The queue of every queued job, by job id."""
+    return dict(connection.execute(select(Job.id, Job.queue).where(Job.status == JobStatus.QUEUED)).tuples().all())
+
+
+def claim_job(connection: Connection, job_id: str, worker: str, lease_s: float, at: datetime) -> ClaimedJob | None:
+    """Take the job for this worker, or None when another holds it or it is done: one compare-and-set decides."""
+    free = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.RUNNING, Job.lease_until < at))
+    claimed = connection.execute(
+        update(Job)
+        .where(Job.id == job_id, free)
+        .values(
+            status=JobStatus.RUNNING,
+            attempts=Job.attempts + 1,
+            worker=worker,
+            lease_until=at + timedelta(seconds=lease_s),
+            started_at=func.coalesce(Job.started_at, bindparam("at", at, type_=Job.started_at.type)),
+        )
+    )
+    if not claimed.rowcount:
+        return None
+    connection.execute(
+        update(Prediction)
+        .where(Prediction.job_id == job_id, Prediction.status.in_(OPEN))
+        .values(status=Status.RUNNING, attempts=Prediction.attempts + 1)
+    )
+    return _read_claimed(connection, job_id)
+
+
+def _read_claimed(connection: Connection, job_id: str) -> ClaimedJob:
+    head = connection.execute(
+        select(
+            Job.id,
+            Job.worker,
+            Job.attempts.label("attempt"),
+            Model.name.label("model"),
+            Model.version,
+            Model.weights_sha256,
+            Model.id.label("model_id"),
+            Run.coverage,
+        )
+        .join(Run, Run.id == Job.run_id)
+        .join(Model, Model.id == Run.model_id)
+        .where(Job.id == job_id)
+    ).one()
+    rows = connection.execute(
+        select(Track.id, Library.root, Track.path)
+        .join(Prediction, Prediction.track_id == Track.id)
+        .join(Library, Library.id == Track.library_id)
+        .where(Prediction.job_id == job_id, Prediction.status == Status.RUNNING)
+        .order_by(Track.id)
+    )
+    return ClaimedJob(**head._mapping, tracks=tuple(ClaimedTrack(*row) for row in rows))
+
+
+def renew_lease(connection: Connection, job: ClaimedJob, lease_s: float, at: datetime) -> bool:
+    """Hold the job for longer. False when it was lost to another worker."""
+    renewed = connection.execute(update(Job).where(_is_held(job)).values(lease_until=at + timedelta(seconds=lease_s)))
+    return bool(renewed.rowcount)
+
+
+def _is_held(job: ClaimedJob):
+    return and_(
+        Job.id == job.id, Job.status == JobStatus.RUNNING, Job.worker == job.worker, Job.attempts == job.attempt
+    )
+
+
+def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], at: datetime) -> int:
+    """Write tracks' scores and their ends in this transaction. A track that has an outcome already, or that went to
+    another job, is left alone. Returns how many were written."""
+    accepted = _lock_running(connection, outcomes)
+    if accepted:
+        _update_predictions(connection, accepted, at)
+        _replace_scores(connection, [outcome for outcome in accepted if outcome.error_code is None])
+        _free_duplicates(connection, [outcome for outcome in accepted if outcome.error_code is not None])
+    return len(accepted)
+
+
+def _lock_running(connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    job_ids = {outcome.job_id for outcome in outcomes}
+    track_ids = [outcome.track_id for outcome in outcomes]
+    rows = connection.execute(
+        select(Prediction.track_id, Prediction.job_id)
+        .where(Prediction.job_id.in_(job_ids), Prediction.track_id.in_(track_ids), Prediction.status == Status.RUNNING)
+        .order_by(Prediction.track_id)
+        .with_for_update()
+    )
+    running = set(rows.tuples())
+    return list({o.key: o for o in outcomes if (o.track_id, o.job_id) in running}.values())
+
+
+_OF_KEY = and_(
+    Prediction.track_id == bindparam("key_track"),
+    Prediction.model_id == bindparam("key_model"),
+    Prediction.coverage == bindparam("key_coverage"),
+)
+_ENDING = (
+    "status", "error_code", "error_detail", "windows", "device", "amp", "elapsed_ms", "finished_at"
+)  # fmt: skip
+_END_PREDICTION = update(Prediction).where(_OF_KEY).values({name: bindparam(name) for name in _ENDING})
+
+
+def _update_predictions(connection: Connection, outcomes: Sequence[Outcome], at: datetime) -> None:
+    rows = [
+        {
+            "key_track": o.track_id,
+            "key_model": o.model_id,
+            "key_coverage": o.coverage,
+            "status": (Status.FAILED if o.error_code else Status.DONE).value,
+            "error_code": o.error_code,
+            "error_detail": o.error_detail,
+            "windows": o.windows,
+            "device": o.device,
+            "amp": o.amp,
+            "elapsed_ms": o.elapsed_ms,
+            "finished_at": at,
+        }
+        for o in outcomes
+    ]
+    connection.execute(_END_PREDICTION, rows)
+
+
+def _replace_scores(connection: Connection, outcomes: Sequence[Outcome]) -> None:
+    if not outcomes:
+        return
+    keys = [outcome.key for outcome in outcomes]
+    connection.execute(delete(Score).where(tuple_(Score.track_id, Score.model_id, Score.coverage).in_(keys)))
+    rows = [
+        {"track_id": o.track_id, "model_id": o.model_id, "coverage": o.coverage, "genre_id": g, "probability": p}
+        for o in outcomes
+        for g, p in zip(o.genre_ids, o.probabilities, strict=True)
+    ]
+    connection.execute(insert(Score), rows)
+
+
+def _free_duplicates(connection: Connection, failed: Sequence[Outcome]) -> None:
+    """A file that failed stands for nobody: its duplicates get an analysis of their own."""
+    for outcome in failed:
+        connection.execute(
+            update(Prediction)
+            .where(
+                Prediction.duplicate_of == outcome.track_id,
+                Prediction.model_id == outcome.model_id,
+                Prediction.coverage == outcome.coverage,
+                Prediction.status == Status.DUPLICATE,
+            )
+            .values(status=Status.PENDING, duplicate_of=None, job_id=None)
+        )
+
+
+def finish_job(connection: Connection, job: ClaimedJob, at: datetime) -> None:
+    """Close the job when all its tracks have an outcome, and the runs that have nothing left to do."""
+    waiting = select(Prediction.track_id).where(Prediction.job_id == job.id, Prediction.status.in_(OPEN))
+    connection.execute(
+        update(Job)
+        .where(_is_held(job), ~waiting.exists())
+        .values(status=JobStatus.DONE, finished_at=at, lease_until=None)
+    )
+    finish_runs(connection, at)
+
+
+def hand_back_job(connection: Connection, job: ClaimedJob) -> None:
+    """Give up the job in good order, as if it had not been claimed: what it has left waits for the next worker."""
+    given_up = update(Job).where(_is_held(job)).values(attempts=Job.attempts - 1)
+    if connection.execute(given_up).rowcount:
+        _requeue(connection, [job.id])
+
+
+def release_leases(connection: Connection, worker: str, at: datetime) -> list[str]:
+    """Take back what an earlier process of this node name held: it is dead, since the name is ours now."""
+    return _take_back(connection, and_(Job.status == JobStatus.RUNNING, Job.worker == worker), at)
+
+
+def take_back_lapsed(connection: Connection, at: datetime) -> list[str]:
+    """Take back the jobs whose worker has not renewed its lease. Returns their ids."""
+    return _take_back(connection, and_(Job.status == JobStatus.RUNNING, Job.lease_until < at), at)
+
+
+def _take_back(connection: Connection, which, at: datetime) -> list[str]:
+    lost = connection.execute(select(Job).where(which).with_for_update()).all()
+    for job in lost:
+        left = connection.scalars(
+            select(Prediction.track_id).where(Prediction.job_id == job.id, Prediction.status.in_(OPEN))
+        ).all()
+        if len(left) == 1 and job.attempts >= ATTEMPTS_BEFORE_QUARANTINE:
+            _quarantine(connection, job, at)
+        elif len(left) > 1 and job.attempts >= ATTEMPTS_BEFORE_SPLIT:
+            _split(connection, job, left, at)
+        else:
+            _requeue(connection, [job.id])
+    finish_runs(connection, at)
+    return [job.id for job in lost]
+
+
+def _requeue(connection: Connection, job_ids: Sequence[str]) -> None:
+    connection.execute(
+        update(Job).where(Job.id.in_(job_ids)).values(status=JobStatus.QUEUED, worker=None, lease_until=None)
+    )
+    connection.execute(
+        update(Prediction)
+        .where(Prediction.job_id.in_(job_ids), Prediction.status == Status.RUNNING)
+        .values(status=Status.QUEUED)
+    )
+
+
+def _quarantine(connection: Connection, job, at: datetime) -> None:
+    detail = f"{job.attempts} workers that took this file died; `genremill run --retry` queues it again"
+    connection.execute(
+        update(Prediction)
+        .where(Prediction.job_id == job.id, Prediction.status.in_(OPEN))
+        .values(status=Status.QUARANTINED, error_code="worker_died", error_detail=detail, finished_at=at)
+    )
+    connection.execute(
+        update(Job).where(Job.id == job.id).values(status=JobStatus.DONE, finished_at=at, lease_until=None)
+    )
+
+
+def _split(connection: Connection, job, track_ids: Sequence[int], at: datetime) -> None:
+    connection.execute(
+        update(Prediction)
+        .where(Prediction.job_id == job.id, Prediction.status.in_(OPEN))
+        .values(status=Status.PENDING, job_id=None)
+    )
+    owners = dict(
+        connection.execute(
+            select(Prediction.track_id, Prediction.run_id).where(
+                Prediction.track_id.in_(track_ids), Prediction.status == Status.PENDING
+            )
+        )
+        .tuples()
+        .all()
+    )
+    for track_id in track_ids:
+        insert_job(connection, owners[track_id], [track_id], job.audio_s / len(track_ids), job.queue, at)
+    connection.execute(
+        update(Job).where(Job.id == job.id).values(status=JobStatus.SPLIT, finished_at=at, lease_until=None)
+    )
+
+
+def put_genres(
+    connection: Connection, model_id: int, genres: Iterable[tuple[str, str]], features: str
+) -> dict[str, int]:
+    """The ids of a model's genres by name, entered with their kind where they are new."""
+    connection.execute(update(Model).where(Model.id == model_id).values(features=features))
+    known = set(connection.scalars(select(Genre.name).where(Genre.model_id == model_id)))
+    new = [{"model_id": model_id, "name": name, "kind": kind} for name, kind in genres if name not in known]
+    if new:
+        connection.execute(insert(Genre), new)
+    rows = connection.execute(select(Genre.name, Genre.id).where(Genre.model_id == model_id))
+    return dict(rows.tuples().all())

@@ -1,0 +1,226 @@
+"""Runs and their plan: which tracks a run has to analyse, and how far it is."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, exists, func, insert, literal, or_, select, update
+from sqlalchemy.orm import aliased
+
+from db.tables import OPEN, Library, Model, Prediction, Run, RunLibrary, Status, Track
+
+FINAL = tuple(status for status in Status if status not in OPEN)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How far a run is, in tracks. At every moment found is the sum of the others."""
+
+    found: int
+    skipped: int
+    handed_over: int
+    pending: int
+    queued: int
+    running: int
+    done: int
+    failed: int
+    quarantined: int
+    duplicate: int
+
+    @property
+    def open(self) -> int:
+        """Tracks without an outcome yet."""
+        return self.pending + self.queued + self.running
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every track found is accounted for."""
+        ended = self.skipped + self.handed_over + self.done + self.failed + self.quarantined + self.duplicate
+        return self.found == ended + self.open
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A track that may hold the same audio as another one, whose prediction could stand for both."""
+
+    track_id: int
+    path: bytes
+    leader_id: int
+    leader_path: bytes
+
+
+def put_model(connection: Connection, name: str, version: str, weights_sha256: str) -> int:
+    """The id of this model, entered where it is new."""
+    identity = (Model.name == name, Model.version == version, Model.weights_sha256 == weights_sha256)
+    found = connection.scalar(select(Model.id).where(*identity))
+    if found is not None:
+        return found
+    row = {"name": name, "version": version, "weights_sha256": weights_sha256}
+    return connection.execute(insert(Model).values(**row)).inserted_primary_key[0]
+
+
+def open_run(connection: Connection, model_id: int, coverage: str, library_ids: Iterable[int], at: datetime) -> int:
+    """The unfinished run of just these libraries with this model, or a new one."""
+    wanted = set(library_ids)
+    scopes = defaultdict(set)
+    unfinished = (Run.model_id == model_id, Run.coverage == coverage, Run.finished_at.is_(None))
+    for run_id, library_id in connection.execute(
+        select(Run.id, RunLibrary.library_id).join(RunLibrary, RunLibrary.run_id == Run.id).where(*unfinished)
+    ):
+        scopes[run_id].add(library_id)
+    for run_id, scope in sorted(scopes.items(), reverse=True):
+        if scope == wanted:
+            return run_id
+    row = {"model_id": model_id, "coverage": coverage, "started_at": at, "found": 0, "skipped": 0, "handed_over": 0}
+    run_id = connection.execute(insert(Run).values(**row)).inserted_primary_key[0]
+    connection.execute(insert(RunLibrary), [{"run_id": run_id, "library_id": id} for id in sorted(wanted)])
+    return run_id
+
+
+def plan_run(connection: Connection, run_id: int, retry: bool = False) -> None:
+    """Give every track of the run's libraries that has no valid prediction a pending one, and count the rest.
+
+    Valid is a prediction of the audio that the file holds now; with `retry`, one that failed is not. One that another
+    run still has open is taken over, in the job where it is.
+    """
+    run = connection.execute(select(Run).where(Run.id == run_id)).one()
+    _insert_missing(connection, run)
+    mine = and_(
+        Prediction.model_id == run.model_id,
+        Prediction.coverage == run.coverage,
+        Prediction.track_id.in_(_tracks_of(run_id)),
+    )
+    unwanted = or_(_is_stale(), Prediction.status.in_((Status.FAILED, Status.QUARANTINED) if retry else ()))
+    stale = and_(mine, Prediction.status.in_(FINAL), unwanted)
+    _take_over(connection, run_id, or_(stale, and_(mine, Prediction.status.in_(OPEN))))
+    reset = {"status": Status.PENDING, "job_id": None, "duplicate_of": None, "error_code": None, "error_detail": None}
+    connection.execute(update(Prediction).where(stale).values(**reset, audio_hash=_audio_hash_now()))
+    connection.execute(
+        update(Prediction).where(mine, Prediction.status == Status.PENDING).values(audio_hash=_audio_hash_now())
+    )
+    _count_found(connection, run_id, mine)
+
+
+def _tracks_of(run_id: int):
+    libraries = select(RunLibrary.library_id).where(RunLibrary.run_id == run_id)
+    return select(Track.id).where(Track.library_id.in_(libraries), Track.missing_since.is_(None))
+
+
+def _audio_hash_now():
+    return select(Track.audio_hash).where(Track.id == Prediction.track_id).scalar_subquery()
+
+
+def _is_stale():
+    """The file's audio changed, or the prediction that stood for this one is no longer of the same audio."""
+    source = aliased(Prediction)
+    same = and_(
+        source.track_id == Prediction.duplicate_of,
+        source.model_id == Prediction.model_id,
+        source.coverage == Prediction.coverage,
+        source.audio_hash == Prediction.audio_hash,
+        source.status.in_((Status.DONE, *OPEN)),
+    )
+    changed = Prediction.audio_hash.is_distinct_from(_audio_hash_now())
+    return or_(changed, and_(Prediction.status == Status.DUPLICATE, ~exists().where(same)))
+
+
+def _insert_missing(connection: Connection, run) -> None:
+    known = exists().where(
+        Prediction.track_id == Track.id, Prediction.model_id == run.model_id, Prediction.coverage == run.coverage
+    )
+    row = {
+        "track_id": Track.id,
+        "model_id": literal(run.model_id),
+        "coverage": literal(run.coverage),
+        "run_id": literal(run.id),
+        "status": literal(Status.PENDING.value),
+        "audio_hash": Track.audio_hash,
+        "attempts": literal(0),
+    }
+    new = select(*row.values()).where(Track.id.in_(_tracks_of(run.id)), ~known)
+    connection.execute(insert(Prediction).from_select(list(row), new))
+
+
+def _take_over(connection: Connection, run_id: int, which) -> None:
+    others = and_(which, Prediction.run_id != run_id)
+    counts = connection.execute(select(Prediction.run_id, func.count()).where(others).group_by(Prediction.run_id)).all()
+    for other_id, count in counts:
+        connection.execute(update(Run).where(Run.id == other_id).values(handed_over=Run.handed_over + count))
+    connection.execute(update(Prediction).where(others).values(run_id=run_id))
+
+
+def _count_found(connection: Connection, run_id: int, mine) -> None:
+    """found: the tracks that are there, and those of this run that have gone since; skipped: another run's."""
+    here = select(Track.id).where(Track.id.in_(_tracks_of(run_id)))
+    gone = select(Prediction.track_id).where(Prediction.run_id == run_id, Prediction.track_id.not_in(here))
+    found = connection.scalar(select(func.count()).select_from(here.union_all(gone).subquery()))
+    skipped = connection.scalar(
+        select(func.count()).where(mine, Prediction.run_id != run_id, Prediction.status.in_(FINAL))
+    )
+    connection.execute(
+        update(Run).where(Run.id == run_id).values(found=found, skipped=skipped, handed_over=0, finished_at=None)
+    )
+
+
+def find_twins(connection: Connection, run_id: int) -> list[Twin]:
+    """The run's pending tracks whose audio hash another track shares, each with the track to be compared with: one
+    that is analysed already, or is about to be."""
+    pending = select(Prediction.audio_hash).where(
+        Prediction.run_id == run_id, Prediction.status == Status.PENDING, Prediction.audio_hash.is_not(None)
+    )
+    model_id, coverage = connection.execute(select(Run.model_id, Run.coverage).where(Run.id == run_id)).one()
+    rows = connection.execute(
+        select(Prediction.audio_hash, Prediction.status, Prediction.track_id, Library.root, Track.path)
+        .join(Track, Track.id == Prediction.track_id)
+        .join(Library, Library.id == Track.library_id)
+        .where(
+            Prediction.model_id == model_id,
+            Prediction.coverage == coverage,
+            Prediction.audio_hash.in_(pending),
+            Prediction.status.in_((Status.DONE, *OPEN)),
+        )
+        .order_by(Prediction.audio_hash, Prediction.track_id)
+    )
+    groups = defaultdict(list)
+    for audio_hash, status, track_id, root, path in rows:
+        groups[audio_hash].append((status, track_id, root + b"/" + path))
+    return [twin for group in groups.values() if len(group) > 1 for twin in _twins(group)]
+
+
+def _twins(group: Sequence[tuple[str, int, bytes]]) -> Iterable[Twin]:
+    order = (Status.DONE, Status.RUNNING, Status.QUEUED, Status.PENDING)
+    leader = min(group, key=lambda row: (order.index(row[0]), row[1]))
+    for status, track_id, path in group:
+        if status == Status.PENDING and track_id != leader[1]:
+            yield Twin(track_id, path, leader[1], leader[2])
+
+
+def mark_duplicates(connection: Connection, run_id: int, twins: Iterable[Twin]) -> None:
+    """These tracks hold the same audio as their leaders: one analysis stands for both."""
+    for twin in twins:
+        connection.execute(
+            update(Prediction)
+            .where(
+                Prediction.track_id == twin.track_id,
+                Prediction.run_id == run_id,
+                Prediction.status == Status.PENDING,
+            )
+            .values(status=Status.DUPLICATE, duplicate_of=twin.leader_id)
+        )
+
+
+def count_run(connection: Connection, run_id: int) -> Counts:
+    """How far the run is."""
+    run = connection.execute(select(Run.found, Run.skipped, Run.handed_over).where(Run.id == run_id)).one()
+    rows = connection.execute(
+        select(Prediction.status, func.count()).where(Prediction.run_id == run_id).group_by(Prediction.status)
+    )
+    counts = dict.fromkeys((status.value for status in Status), 0) | dict(rows.all())
+    return Counts(run.found, run.skipped, run.handed_over, **counts)
+
+
+def finish_runs(connection: Connection, at: datetime) -> None:
+    """Close the runs that have no open prediction left."""
+    waiting = exists().where(Prediction.run_id == Run.id, Prediction.status.in_(OPEN))
+    connection.execute(update(Run).where(Run.finished_at.is_(None), ~waiting).values(finished_at=at))

@@ -1,0 +1,126 @@
+"""From libraries to queued jobs: scan, plan, jobs into SQL, then their ids onto the queue."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from celery.exceptions import OperationalError as CeleryOperationalError
+from kombu.exceptions import OperationalError
+
+from db import jobs, runs
+from db.session import Database
+from db.tables import now
+from producer.buckets import cut_buckets
+from producer.identity import same_audio
+from producer.scan import Scan, scan_library
+from settings import GenremillError
+from worker.celery import TASK, app
+from worker.checkpoints import Checkpoint
+
+FAST_TRACKS = 100  # an order of at most so many tracks is somebody waiting: it goes before the bulk
+PENDING_AT_ONCE = 20_000  # tracks made into jobs in one transaction
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a user asks for: these folders with this model."""
+
+    roots: tuple[Path, ...]
+    checkpoint: Checkpoint
+    coverage: str
+    exclude: tuple[str, ...] = ()
+    most_tracks: int = 64  # in a job
+    queue: str | None = None  # None: fast for small orders, bulk for others
+    retry: bool = False  # what failed before, too
+
+
+def check_roots(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """The folders, absolute, without those inside another one. Raises GenremillError for one that is not there."""
+    roots = []
+    for path in paths:
+        if not path.exists():
+            raise GenremillError(f"{path} does not exist: give a folder of music")
+        if not path.is_dir():
+            raise GenremillError(f"{path} is not a folder: give the folder it is in")
+        roots.append(path.resolve())
+    return tuple(dict.fromkeys(root for root in roots if not any(other in root.parents for other in roots)))
+
+
+def check_broker() -> None:
+    """Raises GenremillError when the broker does not answer."""
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=5)
+    except (OperationalError, CeleryOperationalError, OSError, ValueError, KeyError) as error:
+        raise _unreachable(error) from error
+
+
+def _unreachable(error: Exception) -> GenremillError:
+    address = app.connection_for_write().as_uri()
+    return GenremillError(
+        f"the broker {address} cannot be reached: {error}; start Redis or set GENREMILL_BROKER_URL "
+        "(`genremill run` brings its own)"
+    )
+
+
+def enqueue(database: Database, order: Order, progress: Callable[[Scan], None] = lambda scan: None) -> int:
+    """Scan the order's libraries and queue what has to be analysed. Returns the run's id.
+
+    An unfinished run of the same libraries is taken up again. Nothing is lost when the broker fails on the way: the
+    jobs are in the database, and the next `enqueue`, `run` or reconciliation sends them.
+    """
+    scans = [scan_library(database, root, order.exclude, progress) for root in order.roots]
+    run_id = plan(database, order, [scan.library_id for scan in scans])
+    dispatch(database, run_id, order)
+    return run_id
+
+
+def plan(database: Database, order: Order, library_ids: Sequence[int]) -> int:
+    """Decide what the run has to analyse. Returns its id."""
+    identity = (order.checkpoint.name, order.checkpoint.version, order.checkpoint.sha256)
+    with database.write() as connection:
+        model_id = runs.put_model(connection, *identity)
+        run_id = runs.open_run(connection, model_id, order.coverage, library_ids, now())
+        runs.plan_run(connection, run_id, order.retry)
+    merge_duplicates(database, run_id)
+    return run_id
+
+
+def merge_duplicates(database: Database, run_id: int) -> None:
+    """Let one analysis stand for exact copies: equal hashes make candidates, comparing the audio decides."""
+    with database.read() as connection:
+        candidates = runs.find_twins(connection, run_id)
+    twins = [twin for twin in candidates if same_audio(twin.path, twin.leader_path)]
+    with database.write() as connection:
+        runs.mark_duplicates(connection, run_id, twins)
+        runs.finish_runs(connection, now())
+
+
+def dispatch(database: Database, run_id: int, order: Order) -> int:
+    """Put the run's pending tracks into jobs and their ids onto the queue. Returns how many jobs."""
+    sent = 0
+    while True:
+        with database.write() as connection:
+            pending = jobs.read_pending(connection, run_id, PENDING_AT_ONCE)
+            name = order.queue or ("fast" if len(pending) <= FAST_TRACKS else "bulk")
+            queued = {
+                jobs.insert_job(connection, run_id, bucket.track_ids, bucket.audio_s, name, now()): name
+                for bucket in cut_buckets(pending, order.coverage, order.most_tracks)
+            }
+        if not queued:
+            return sent
+        send(queued)
+        sent += len(queued)
+
+
+def send(queued: dict[str, str]) -> None:
+    """Put job ids onto their queues. Raises GenremillError when the broker does not take them."""
+    try:
+        with app.producer_pool.acquire(block=True) as producer:
+            for job_id, queue in queued.items():
+                app.send_task(TASK, (job_id,), task_id=job_id, queue=queue, producer=producer, argsrepr=f"job {job_id}")
+    except (OperationalError, CeleryOperationalError, OSError) as error:
+        raise _unreachable(error) from error

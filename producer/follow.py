@@ -1,0 +1,30 @@
+"""Staying with a run until it is done: what gets lost on the way is queued again."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from db import runs
+from db.runs import Counts
+from db.session import Database
+from producer.dispatch import Order, dispatch
+from producer.reconcile import reconcile
+
+LOOK_S = 0.5
+RECONCILE_S = 5.0
+
+
+def follow(database: Database, run_id: int, order: Order, tend: Callable[[], None] = lambda: None) -> Iterator[Counts]:
+    """The run's counts, twice a second, the last ones when nothing is open. `tend` is called in between."""
+    reconcile_at = time.monotonic() + RECONCILE_S
+    while True:
+        with database.read() as connection:
+            counts = runs.count_run(connection, run_id)
+        yield counts
+        if not counts.open:
+            return
+        if time.monotonic() >= reconcile_at:
+            reconcile_at = time.monotonic() + RECONCILE_S
+            dispatch(database, run_id, order)  # duplicates whose original failed
+            reconcile(database)
+        tend()
+        time.sleep(LOOK_S)

@@ -1,0 +1,249 @@
+"""Files to windows: the right stretches, the right samples, and a plain sentence where there are none."""
+
+import os
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile as sf
+import soxr
+
+from tests import audio
+from worker import decode
+from worker.decode import Cut, read_windows
+from worker.errors import Empty, Missing, OutOfMemory, Silent, TrackError, Undecodable, Unreadable
+
+MUSICNN = Cut(16_000, 47_872)
+FINE = Cut(16_000, 1_600)
+FINE_FULL = Cut(16_000, 1_600, "full")
+NOISE = np.random.default_rng(7).bytes(200_000)
+LOSSY = ["ogg", "opus", "mp3", "m4a", "aac", "webm"]
+LOSSLESS = ["wav", "flac", "wv"]
+
+
+def windows(path, cut=MUSICNN, limit=16):
+    return np.concatenate(list(read_windows(os.fsencode(path), cut, limit)))
+
+
+def rate_for(kind):
+    return 48_000 if kind in ("opus", "webm") else 44_100
+
+
+def reference(samples, rate, cut=MUSICNN):
+    resampled = soxr.resample(samples, rate, cut.sample_rate, "HQ")
+    return np.clip(np.rint(resampled * 32768), -32768, 32767).astype(np.int16)
+
+
+def cut_off(path, part):
+    os.truncate(path, int(path.stat().st_size * part))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tracks(tmp_path_factory):
+    """A minute's sweep in every format, each written once."""
+    folder = tmp_path_factory.mktemp("tracks")
+
+    def track(kind):
+        path, rate = folder / f"sweep.{kind}", rate_for(kind)
+        return path if path.exists() else audio.write(path, audio.sweep(60, rate), rate)
+
+    return track
+
+
+@pytest.mark.parametrize("kind", LOSSLESS + LOSSY)
+def test_regions_come_from_where_they_should(tracks, kind):
+    found = [audio.time_of(window, 16_000) for window in windows(tracks(kind))]
+    expected = [centre + step * 2.992 for centre in (10, 30, 50) for step in (-1, 0, 1)]
+    assert found == pytest.approx(expected, abs=2.0 if kind == "aac" else 0.06)  # ADTS says no duration: FFmpeg counts
+
+
+@pytest.mark.parametrize("kind", LOSSLESS)
+def test_lossless_regions_are_those_of_the_whole_track_resampled(tracks, kind):
+    if kind == "wv":
+        with av.open(str(tracks(kind))) as container:
+            samples = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)]) / np.float32(32768)
+    else:
+        samples = sf.read(tracks(kind), dtype="float32")[0]
+    whole = reference(samples, 44_100)
+    starts = decode._region_starts(60, MUSICNN)
+    expected = np.concatenate([whole[start : start + 3 * 47_872] for start in starts])
+    assert np.abs(windows(tracks(kind)).ravel().astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("kind", LOSSY)
+def test_seeking_gives_what_reading_on_gives(tracks, kind):
+    whole, regions = windows(tracks(kind), FINE_FULL).ravel(), windows(tracks(kind), FINE)
+    with decode._Track(os.fsencode(tracks(kind)), "") as track:
+        starts = decode._region_starts(track.seconds, FINE)
+    for start, region in zip(starts, np.split(regions, 3), strict=True):
+        lags = range(-16, 17) if kind == "webm" else [0]  # Matroska's clock counts whole milliseconds
+        off = [np.abs(region.ravel().astype(int) - whole[start + lag :][: region.size]).max() for lag in lags]
+        assert min(off) <= 2
+
+
+def test_full_is_the_whole_track_resampled_at_once(tracks):
+    samples, rate = sf.read(tracks("wav"), dtype="float32")
+    found = windows(tracks("wav"), FINE_FULL).ravel()
+    assert np.abs(found.astype(int) - reference(samples, rate)[: found.size]).max() <= 1
+    assert found.size == len(samples) * 160 // 441 // 1600 * 1600
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 32_000, 44_101, 48_000, 96_000])
+def test_any_rate_of_the_file(tmp_path, rate):
+    path = audio.write(tmp_path / "a.wav", audio.sweep(40, rate), rate)
+    whole = reference(sf.read(path, dtype="float32")[0], rate)
+    start = decode._region_starts(40, MUSICNN)[1]
+    assert np.abs(windows(path)[3].astype(int) - whole[start : start + 47_872]).max() <= 1
+
+
+def test_limit_bounds_each_block(tracks):
+    assert [len(block) for block in read_windows(os.fsencode(tracks("wav")), MUSICNN, 4)] == [4, 4, 1]
+
+
+def test_a_track_too_short_for_regions_is_read_whole(tmp_path):
+    path = audio.write(tmp_path / "a.wav", audio.sweep(20, 16_000), 16_000)
+    assert np.array_equal(windows(path).ravel(), reference(sf.read(path, dtype="float32")[0], 16_000)[: 6 * 47_872])
+
+
+def test_a_track_shorter_than_a_window_is_padded(tmp_path):
+    path = audio.write(tmp_path / "a.flac", audio.sweep(1, 16_000), 16_000)
+    found = windows(path)
+    assert found.shape == (1, 47_872)
+    assert found[0, 15_000:16_000].any()
+    assert not found[0, 16_000:].any()
+
+
+def test_channels_are_averaged(tmp_path):
+    left = audio.sweep(5, 16_000)
+    for kind, tolerance in (("wav", 1), ("m4a", 1500)):
+        path = audio.write(tmp_path / f"a.{kind}", np.stack([left, np.zeros_like(left)], axis=1), 16_000)
+        assert abs(int(windows(path)[0, 4000:].max()) - 8192) <= tolerance
+
+
+def test_silent_windows_are_left_out(tmp_path):
+    samples = audio.sweep(60, 16_000)
+    samples[: 20 * 16_000] = 0.0009
+    found = [audio.time_of(window, 16_000) for window in windows(audio.write(tmp_path / "a.wav", samples, 16_000))]
+    assert found == pytest.approx([30 - 2.992, 30, 30 + 2.992, 50 - 2.992, 50, 50 + 2.992], abs=0.06)
+
+
+def test_music_between_silent_regions_is_found(tmp_path):
+    samples = audio.sweep(120, 16_000)
+    samples[: 70 * 16_000] = samples[75 * 16_000 :] = 0
+    found = [audio.time_of(window, 16_000) for window in windows(audio.write(tmp_path / "a.flac", samples, 16_000))]
+    assert len(found) == 3
+    assert found[1] == pytest.approx((24 + 0.5) * 2.992, abs=0.06)
+
+
+def test_nothing_audible_is_silent(tmp_path):
+    with pytest.raises(Silent, match=r"^a\.ogg: "):
+        windows(audio.write(tmp_path / "a.ogg", np.zeros(40 * 16_000, np.float32), 16_000))
+
+
+def test_floats_out_of_range_clip_and_nan_is_nothing(tmp_path):
+    samples = audio.sweep(5, 16_000, level=4.0)
+    samples[100:200], samples[300:400], samples[500:600] = np.nan, np.inf, 1e38
+    found = windows(audio.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT"))[0]
+    assert not found[100:200].any()
+    assert (found[300:400] == 32767).all()
+    assert found.min() == -32768
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "opus", "mp3", "aac"])
+def test_what_is_left_of_a_truncated_file_is_used(tracks, tmp_path, kind):
+    path = tmp_path / f"cut.{kind}"
+    path.write_bytes(tracks(kind).read_bytes())
+    found = windows(cut_off(path, 0.5))
+    assert 2 <= len(found) <= 9
+    assert all(-1 < audio.time_of(window, 16_000) < 32 for window in found)
+
+
+def test_a_beginning_that_no_region_reaches_is_used(tmp_path):
+    path = audio.write(tmp_path / "a.flac", audio.sweep(200, 16_000), 16_000)
+    found = windows(cut_off(path, 0.05))
+    assert 1 <= len(found) <= 4
+    assert audio.time_of(found[0], 16_000) == pytest.approx(1.496, abs=0.06)
+
+
+@pytest.mark.parametrize("kind", ["flac", "ogg", "mp3", "m4a", "opus"])
+def test_damage_in_the_middle_costs_only_the_middle(tracks, tmp_path, kind):
+    data = bytearray(tracks(kind).read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 3000] = NOISE[:3000]
+    path = tmp_path / f"damaged.{kind}"
+    path.write_bytes(data)
+    found = [audio.time_of(window, 16_000) for window in windows(path)]
+    assert len(found) >= 6
+    assert found[0] == pytest.approx(10 - 2.992, abs=0.06)
+    assert found[-1] == pytest.approx(50 + 2.992, abs=1.0)  # MP3 has no clock: what is lost is lost
+
+
+def test_a_playable_file_without_an_index_is_undecodable(tracks, tmp_path):
+    path = tmp_path / "cut.m4a"
+    path.write_bytes(tracks("m4a").read_bytes())
+    with pytest.raises(Undecodable, match=r"soundfile: .*PyAV: "):
+        windows(cut_off(path, 0.5))
+
+
+@pytest.mark.parametrize("content", [b"These are only words. " * 500, NOISE, b"ID3", b"\xff\xfb\x90"])
+@pytest.mark.parametrize("ending", ["mp3", "m4a", "raw"])
+def test_what_is_not_audio_never_escapes_as_another_error(tmp_path, content, ending):
+    path = tmp_path / f"noise.{ending}"
+    path.write_bytes(content)
+    with pytest.raises(TrackError, match=rf"^noise\.{ending}: ") as caught:
+        windows(path)
+    assert isinstance(caught.value, Undecodable | Empty | Silent)
+
+
+def test_text_named_mp3_is_undecodable_for_two_reasons(tmp_path):
+    (tmp_path / "a.mp3").write_text("These are only words. " * 500)
+    with pytest.raises(Undecodable, match=r"^a\.mp3: .*\(soundfile: .+; PyAV: .+\)"):
+        windows(tmp_path / "a.mp3")
+
+
+def test_no_bytes_and_no_frames_are_empty(tmp_path):
+    (tmp_path / "a.mp3").touch()
+    sf.write(tmp_path / "b.wav", np.zeros(0), 16_000)
+    for name in ("a.mp3", "b.wav"):
+        with pytest.raises(Empty, match=name):
+            windows(tmp_path / name)
+
+
+def test_what_the_system_does_not_give(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp3")
+    (tmp_path / "loop.mp3").symlink_to("loop.mp3")
+    for path in (tmp_path, tmp_path / "pipe.mp3", tmp_path / "loop.mp3", "nul\0.mp3"):
+        with pytest.raises(Unreadable):
+            windows(path)
+    for path in (tmp_path / "gone.mp3", tmp_path / "pipe.mp3" / "below.mp3"):
+        with pytest.raises(Missing):
+            windows(path)
+
+
+@pytest.mark.parametrize("kind", ["wav", "m4a"])
+def test_names_that_are_not_utf8(tmp_path, tracks, kind):
+    path = os.fsencode(tmp_path) + b"/\xff\xfe:%d." + kind.encode()
+    os.link(tracks(kind), path)
+    assert len(windows(path)) == 9
+    os.truncate(path, 0)
+    tracks(kind).unlink()  # it was the same file
+    with pytest.raises(Empty, match=r"^\\xff\\xfe:%d\."):
+        windows(path)
+
+
+def test_an_unreasonable_demand_for_memory_is_an_error_of_the_track(tracks):
+    with pytest.raises(OutOfMemory, match="memory"):
+        windows(tracks("wav"), Cut(16_000, 1 << 50))
+
+
+def test_nothing_stays_open(tracks, tmp_path):
+    (tmp_path / "a.mp3").write_text("words " * 100)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for path in (tracks("m4a"), tracks("wav"), tracks("opus"), tmp_path / "a.mp3"):
+        try:
+            next(iter(read_windows(os.fsencode(path), MUSICNN, 2)))  # and dropped half way
+        except Undecodable:
+            continue
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -1,0 +1,50 @@
+"""The Celery app. Imports settings only, so that the producer and `celery -A worker` load no torch."""
+
+import importlib
+
+from celery import Celery
+from celery.signals import celeryd_init
+from kombu import Queue
+
+import settings
+
+QUEUES = ("fast", "bulk")  # in the order in which workers empty them
+VISIBILITY_TIMEOUT_S = 90  # a message that is held and not renewed for so long is delivered again
+TASK = "worker.tasks.classify"
+MOST_JOBS = 16  # job threads of a worker; how many it holds is the keeper's decision
+
+app = Celery("genremill")
+app.conf.update(
+    broker_url=settings.load().broker,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={
+        "visibility_timeout": VISIBILITY_TIMEOUT_S,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 5,
+        "queue_order_strategy": "priority",
+    },
+    worker_pool="worker.pool:TaskPool",
+    worker_concurrency=MOST_JOBS,
+    worker_prefetch_multiplier=1,
+    worker_send_task_events=True,
+    worker_hijack_root_logger=True,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    task_acks_late=True,
+    task_send_sent_event=True,
+    task_track_started=True,
+    task_ignore_result=True,
+    task_serializer="json",
+    accept_content=["json"],
+    task_queues=[Queue(name) for name in QUEUES],
+    task_default_queue="bulk",
+    enable_utc=True,
+)
+
+
+@celeryd_init.connect(weak=False)
+def _prepare_worker(sender=None, **_kwargs) -> None:
+    """Only a worker loads the task, and torch with it: the producer and Flower send and watch by name."""
+    importlib.import_module("worker.tasks").open_station(sender)
+    app.steps["consumer"].add(importlib.import_module("worker.pool").Keeper)
