@@ -109,7 +109,8 @@ class ProgressLine:
         return self
 
     def __exit__(self, *_exc) -> None:
-        self._bar.stop()
+        if err.is_terminal:
+            self._bar.stop()
 
     def say(self, message: str) -> None:
         """A line that stays."""

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from db.runs import Counts
@@ -139,29 +140,29 @@ class Stack:
         log = (self.logs / "worker.log").open("ab")
         devices = launch.choose_devices(self.config.device)
         self.workers = [launch.Supervised(device, self.config.log_level, log) for device in devices]
-        self.tend(lambda: None)
+        self.tend(lambda dead: None)
 
-    def tend(self, requeue: Callable[[], object]) -> None:
+    def tend(self, requeue: Callable[[list[str]], object]) -> None:
         """Start again what died. Raises GenremillError when a worker says that it cannot work here."""
         if self.redis is not None and self.redis.poll() is not None:
             self.say("Redis died: starting it again")
             self.redis = start_redis(self.config.private_socket, self.logs / "redis.log")
-            requeue()
+            requeue([])
         for worker in self.workers:
             was_alive = worker.process is not None
             if worker.tend() is not None:
                 raise GenremillError(f"the worker cannot start: {_last_line(self.logs / 'worker.log')}")
             if was_alive and worker.process is None:
                 self.say(f"the worker {worker.device.node} died: starting it again (see {self.logs / 'worker.log'})")
-                requeue()
+                requeue([worker.device.node])
         if self.flower is None or self.flower.poll() is not None:
             self.flower = start_flower(self.config.flower_address, self.flower_port, self.logs / "flower.log")
 
     def stop(self) -> None:
-        """Workers first, so that they can hand back; then Flower; Redis last, since all talk to it."""
-        launch.stop_all([worker.process for worker in self.workers if worker.process is not None])
-        launch.stop_all([self.flower] if self.flower is not None else [], timeout_s=3)
-        launch.stop_all([self.redis] if self.redis is not None else [], timeout_s=5)
+        """Redis last, since the others talk to it when they hand back their jobs."""
+        talkers = [*(worker.process for worker in self.workers), self.flower]
+        launch.stop_all([process for process in talkers if process is not None])
+        launch.stop_all([self.redis] if self.redis is not None else [])
 
 
 def _last_line(path: Path) -> str:
@@ -198,7 +199,7 @@ def run(config: Settings, order: Order, watcher: Watcher, stay: bool = False) ->
             stack.start()
             watcher.started(stack.flower_url)
             run_id = dispatch.enqueue(database, order, watcher.scanned)
-            for counts in follow(database, run_id, order, lambda: stack.tend(lambda: reconcile(database))):
+            for counts in follow(database, run_id, order, lambda: stack.tend(partial(reconcile, database))):
                 watcher.moved(counts)
             if stay:
                 watcher.say(f"done; Flower stays at {stack.flower_url} until Ctrl-C")

@@ -27,8 +27,9 @@ class Database:
 
     @property
     def address(self) -> str:
-        """Its address, without the password."""
-        return self._engine.url.render_as_string(hide_password=True)
+        """Its address, as psql and sqlite3 people write it, without the password."""
+        url = self._engine.url
+        return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
 
     @property
     def file(self) -> Path | None:

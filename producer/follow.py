@@ -13,8 +13,10 @@ LOOK_S = 0.5
 RECONCILE_S = 5.0
 
 
-def follow(database: Database, run_id: int, order: Order, tend: Callable[[], None] = lambda: None) -> Iterator[Counts]:
-    """The run's counts, twice a second, the last ones when nothing is open. `tend` is called in between."""
+def follow(
+    database: Database, run_id: int, order: Order, tend: Callable[[], None] = lambda: None, look_s: float = LOOK_S
+) -> Iterator[Counts]:
+    """The run's counts every `look_s` seconds, the last ones when nothing is open. `tend` is called in between."""
     reconcile_at = time.monotonic() + RECONCILE_S
     while True:
         with database.read() as connection:
@@ -27,4 +29,4 @@ def follow(database: Database, run_id: int, order: Order, tend: Callable[[], Non
             dispatch(database, run_id, order)  # duplicates whose original failed
             reconcile(database)
         tend()
-        time.sleep(LOOK_S)
+        time.sleep(look_s)

@@ -1,0 +1,36 @@
+# make run     analyse a sample library, or your own: make run LIBRARY=~/Music
+# make test    set up and run all tests
+PYTHON ?= python3
+LIBRARY ?=
+READY := .venv/.ready
+
+.PHONY: run test lint lock clean
+
+run: $(READY)
+ifeq ($(LIBRARY),)
+	.venv/bin/python -m sample .sample
+	.venv/bin/genremill run .sample
+else
+	.venv/bin/genremill run "$(LIBRARY)"
+endif
+
+test: $(READY)
+	.venv/bin/python -m pytest
+
+lint: $(READY)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "genremill needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --requirement requirements.lock
+	.venv/bin/pip install --quiet --no-deps --editable .
+	touch $@
+
+lock:
+	.venv/bin/pip install --quiet --upgrade --editable '.[dev]'
+	.venv/bin/pip freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+cpu//' > requirements.lock
+
+clean:
+	rm -rf .venv .sample build *.egg-info
