@@ -26,6 +26,7 @@ from worker import launch
 
 REDIS_START_S = 10
 FLOWER_TASKS = 20_000  # Flower keeps so many in memory, 8.6 kB each
+FLOWER_COLUMNS = "uuid,state,result,received,started,runtime,worker"
 PURGE_OFFLINE_S = 10
 
 
@@ -88,7 +89,12 @@ def _answers(path: Path) -> bool:
 def start_flower(address: str, port: int, log: Path) -> subprocess.Popen:
     """Flower, at the stack's broker."""
     command = [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--address={address}", f"--port={port}"]
-    command += [f"--max_tasks={FLOWER_TASKS}", f"--purge_offline_workers={PURGE_OFFLINE_S}", "--logging=warning"]
+    command += [
+        f"--tasks_columns={FLOWER_COLUMNS}",
+        f"--max_tasks={FLOWER_TASKS}",
+        f"--purge_offline_workers={PURGE_OFFLINE_S}",
+        "--logging=warning",
+    ]
     return _spawn(command, log, signal.SIGTERM)
 
 
