@@ -106,7 +106,7 @@ def insert_job(
 
 def read_queued(connection: Connection) -> dict[str, str]:
     """The queue of every queued job, by job id."""
-    return dict(connection.execute(select(Job.id, Job.queue).where(Job.status == JobStatus.QUEUED)).tuples().all())
+    return dict(connection.execute(select(Job.id, Job.queue).where(Job.status == JobStatus.QUEUED)).all())
 
 
 def claim_job(connection: Connection, job_id: str, worker: str, lease_s: float, at: datetime) -> ClaimedJob | None:
@@ -191,7 +191,7 @@ def _lock_running(connection: Connection, outcomes: Sequence[Outcome]) -> list[O
         .order_by(Prediction.track_id)
         .with_for_update()
     )
-    running = set(rows.tuples())
+    running = set(rows)
     return list({o.key: o for o in outcomes if (o.track_id, o.job_id) in running}.values())
 
 
@@ -332,9 +332,7 @@ def _split(connection: Connection, job, track_ids: Sequence[int], at: datetime) 
             select(Prediction.track_id, Prediction.run_id).where(
                 Prediction.track_id.in_(track_ids), Prediction.status == Status.PENDING
             )
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     for track_id in track_ids:
         insert_job(connection, owners[track_id], [track_id], job.audio_s / len(track_ids), job.queue, at)
@@ -353,4 +351,4 @@ def put_genres(
     if new:
         connection.execute(insert(Genre), new)
     rows = connection.execute(select(Genre.name, Genre.id).where(Genre.model_id == model_id))
-    return dict(rows.tuples().all())
+    return dict(rows.all())

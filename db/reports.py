@@ -73,9 +73,7 @@ def _report_run(connection: Connection, run_id, model, coverage, started_at, fin
         .order_by(Library.root)
     )
     jobs = dict(
-        connection.execute(select(Job.status, func.count()).where(Job.run_id == run_id).group_by(Job.status))
-        .tuples()
-        .all()
+        connection.execute(select(Job.status, func.count()).where(Job.run_id == run_id).group_by(Job.status)).all()
     )
     return RunReport(
         run_id,

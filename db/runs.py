@@ -113,12 +113,13 @@ def _audio_hash_now():
 
 def _is_stale():
     """The file's audio changed, or the prediction that stood for this one is no longer of the same audio."""
-    source = aliased(Prediction)
+    source, original = aliased(Prediction), aliased(Track)
     same = and_(
+        original.id == Prediction.duplicate_of,
+        original.audio_hash == Prediction.audio_hash,
         source.track_id == Prediction.duplicate_of,
         source.model_id == Prediction.model_id,
         source.coverage == Prediction.coverage,
-        source.audio_hash == Prediction.audio_hash,
         source.status.in_((Status.DONE, *OPEN)),
     )
     changed = Prediction.audio_hash.is_distinct_from(_audio_hash_now())

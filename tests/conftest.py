@@ -27,7 +27,9 @@ def database_url(request, tmp_path):
     """The address of an empty database, of either kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/genremill.db"
-    return new_postgres_database(request.getfixturevalue("postgres"))
+    server = request.getfixturevalue("postgres")
+    server.psql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")  # ten times as fast as a database for each test
+    return server.get_uri()
 
 
 def new_postgres_database(server) -> str:

@@ -1,0 +1,93 @@
+"""Rows to begin with: a library, tracks, a planned run, jobs."""
+
+from collections.abc import Sequence
+
+from db import jobs, runs, tracks
+from db.jobs import ClaimedJob, Outcome
+from db.session import Database
+from db.tables import now
+
+GENRES = (("rock", "genre"), ("jazz", "genre"), ("happy", "mood"))
+
+
+def put_tracks(database: Database, hashes: Sequence[str | None], root: bytes = b"/music") -> int:
+    """A library with a track for each of these hashes. Returns its id."""
+    rows = [
+        {"path": b"%03d.mp3" % index, "size_bytes": 1, "mtime_ns": 1, "audio_hash": hash_, "duration_s": 240.0}
+        for index, hash_ in enumerate(hashes)
+    ]
+    with database.write() as connection:
+        library_id = tracks.put_library(connection, root)
+        tracks.insert_tracks(connection, library_id, rows, now())
+    return library_id
+
+
+def plan(database: Database, *library_ids: int, coverage: str = "regions", weights: str = "w", retry=False) -> int:
+    """A planned run. Returns its id."""
+    with database.write() as connection:
+        model_id = runs.put_model(connection, "model", "1", weights)
+        run_id = runs.open_run(connection, model_id, coverage, library_ids, now())
+        runs.plan_run(connection, run_id, retry)
+    return run_id
+
+
+def put_job(database: Database, run_id: int) -> str:
+    """A job of all that is pending. Returns its id."""
+    with database.write() as connection:
+        pending = jobs.read_pending(connection, run_id, 1000)
+        return jobs.insert_job(connection, run_id, [track.id for track in pending], 100.0, "bulk", now())
+
+
+def claim(database: Database, job_id: str, worker: str = "a", lease_s: float = 60) -> ClaimedJob | None:
+    """The job, for this worker."""
+    with database.write() as connection:
+        return jobs.claim_job(connection, job_id, worker, lease_s, now())
+
+
+def outcomes(database: Database, job: ClaimedJob, probability: float = 0.5, error: str | None = None) -> list[Outcome]:
+    """An outcome for each track of the job: the same for all."""
+    with database.write() as connection:
+        ids = jobs.put_genres(connection, job.model_id, GENRES, "{}")
+    scores = (
+        {}
+        if error
+        else {"genre_ids": tuple(ids[name] for name, _ in GENRES), "probabilities": (probability, 0.25, 0.125)}
+    )
+    failure = {"error_code": error, "error_detail": f"it is {error}"} if error else {}
+    common = {"job_id": job.id, "model_id": job.model_id, "coverage": job.coverage, "device": "cpu", "amp": False}
+    return [
+        Outcome(track_id=track.id, windows=9, elapsed_ms=1.0, **common, **scores, **failure) for track in job.tracks
+    ]
+
+
+def record(database: Database, entries: Sequence[Outcome]) -> int:
+    """Write them. Returns how many were accepted."""
+    with database.write() as connection:
+        return jobs.record_outcomes(connection, entries, now())
+
+
+def finish(database: Database, job: ClaimedJob) -> None:
+    """Close the job."""
+    with database.write() as connection:
+        jobs.finish_job(connection, job, now())
+
+
+def analyse(database: Database, run_id: int, error: str | None = None) -> None:
+    """Do all that is pending in the run."""
+    job = claim(database, put_job(database, run_id))
+    record(database, outcomes(database, job, error=error))
+    finish(database, job)
+
+
+def counts(database: Database, run_id: int) -> dict[str, int]:
+    """The run's counts that are not zero; they must balance."""
+    with database.read() as connection:
+        found = runs.count_run(connection, run_id)
+    assert found.balanced, found
+    return {name: value for name, value in vars(found).items() if value}
+
+
+def rows(database: Database, sql: str) -> list[tuple]:
+    """What the database says."""
+    with database.read() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(sql)]

@@ -1,0 +1,66 @@
+"""The database as it is made, and who cannot have one."""
+
+import subprocess
+import sys
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+
+import db.session
+from db.session import connect
+from db.tables import Base
+from settings import GenremillError
+
+
+def test_the_migrations_make_the_declared_tables(database):
+    with database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_down_and_up_again(database, database_url):
+    config = Config()
+    config.set_main_option("script_location", db.session.__file__.replace("session.py", "migrations"))
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    with database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) != []
+    connect(database_url).close()
+    with database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_many_start_on_an_empty_database_at_once(database_url):
+    code = f"from db.session import connect; connect({database_url!r}).close()"
+    started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(6)]
+    assert [process.wait(60) for process in started] == [0] * 6
+
+
+def test_sqlite_is_set_up(tmp_path):
+    database = connect(f"sqlite:///{tmp_path}/genremill.db")
+    with database.read() as connection:
+        found = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "foreign_keys", "busy_timeout")
+        }
+    database.close()
+    assert found == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://127.0.0.1:1/none", "sqlite:////proc/none/x.db", "sqlite://", "mysql://h/n", "nonsense"],
+)
+def test_a_database_that_is_not_to_be_had(url):
+    with pytest.raises(GenremillError, match="GENREMILL_DATABASE_URL") as caught:
+        connect(url)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_password_is_not_shown(postgres):
+    with pytest.raises(GenremillError) as caught:
+        connect("postgresql://me:secret@127.0.0.1:1/none")
+    assert "secret" not in str(caught.value)
