@@ -285,8 +285,11 @@ def take_back_lapsed(connection: Connection, at: datetime) -> list[str]:
 def _take_back(connection: Connection, which, at: datetime) -> list[str]:
     lost = connection.execute(select(Job).where(which).with_for_update()).all()
     for job in lost:
-        left = connection.scalars(
-            select(Prediction.track_id).where(Prediction.job_id == job.id, Prediction.status.in_(OPEN))
+        left = connection.execute(
+            select(Prediction.track_id, Prediction.run_id)
+            .where(Prediction.job_id == job.id, Prediction.status.in_(OPEN))
+            .order_by(Prediction.track_id)
+            .with_for_update()  # its worker may be late, not dead, and still be writing
         ).all()
         if len(left) == 1 and job.attempts >= ATTEMPTS_BEFORE_QUARANTINE:
             _quarantine(connection, job, at)
@@ -321,21 +324,15 @@ def _quarantine(connection: Connection, job, at: datetime) -> None:
     )
 
 
-def _split(connection: Connection, job, track_ids: Sequence[int], at: datetime) -> None:
+def _split(connection: Connection, job, left: Sequence[tuple[int, int]], at: datetime) -> None:
+    """A job for each track that is left, in the run that wants it now."""
     connection.execute(
         update(Prediction)
         .where(Prediction.job_id == job.id, Prediction.status.in_(OPEN))
         .values(status=Status.PENDING, job_id=None)
     )
-    owners = dict(
-        connection.execute(
-            select(Prediction.track_id, Prediction.run_id).where(
-                Prediction.track_id.in_(track_ids), Prediction.status == Status.PENDING
-            )
-        ).all()
-    )
-    for track_id in track_ids:
-        insert_job(connection, owners[track_id], [track_id], job.audio_s / len(track_ids), job.queue, at)
+    for track_id, run_id in left:
+        insert_job(connection, run_id, [track_id], job.audio_s / job.tracks, job.queue, at)
     connection.execute(
         update(Job).where(Job.id == job.id).values(status=JobStatus.SPLIT, finished_at=at, lease_until=None)
     )

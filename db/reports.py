@@ -110,8 +110,8 @@ def _filtered(query: Select, which: Filter) -> Select:
     if which.path is not None:
         query = query.where(TAGS.c.path.contains(which.path, autoescape=True))
     if which.roots:
-        under = (TAGS.c.path.startswith(path_text(root) + "/", autoescape=True) for root in which.roots)
-        query = query.where(or_(*under))
+        prefixes = [path_text(root) + "/" for root in which.roots]  # not with LIKE: SQLite's ignores case
+        query = query.where(or_(*(func.substr(TAGS.c.path, 1, len(prefix)) == prefix for prefix in prefixes)))
     if which.model is not None:
         query = query.where(TAGS.c.model == which.model)
     return query

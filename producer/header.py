@@ -27,6 +27,7 @@ KINDS = {
     ".m4b": MP4, ".mp4": MP4, ".alac": MP4, ".aac": AAC, ".wav": WAVE, ".aif": AIFF, ".aiff": AIFF, ".wma": ASF,
     ".wv": WavPack, ".ape": MonkeysAudio, ".tta": TrueAudio,
 }  # fmt: skip
+STRICT = (FLAC, MP4, OggVorbis, OggOpus, OggFLAC, WAVE, AIFF, ASF, WavPack, MonkeysAudio, TrueAudio, MP3)
 CODECS = {
     MP3: "mp3", FLAC: "flac", OggFLAC: "flac", OggVorbis: "vorbis", OggOpus: "opus", AAC: "aac", WAVE: "pcm",
     AIFF: "pcm", ASF: "wma", WavPack: "wavpack", MonkeysAudio: "ape", TrueAudio: "tta",
@@ -66,13 +67,14 @@ def read_header(path: bytes) -> Header:
 
 
 def _open(path: Path):
-    kind = KINDS.get(path.suffix.lower())
-    if kind is not None:
+    """The file, as what its suffix says; where that lies, as the first kind that understands it."""
+    wanted = KINDS.get(path.suffix.lower())
+    for kind in dict.fromkeys(filter(None, (wanted, *STRICT))):
         try:
             return kind(path)
-        except mutagen.MutagenError:
-            pass  # the suffix lies
-    return mutagen.File(path)
+        except (mutagen.MutagenError, EOFError):
+            continue
+    return None
 
 
 def _facts(file) -> Header:

@@ -1,6 +1,6 @@
 """Jobs: claimed by one, written once, taken back from the dead."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import pytest
@@ -129,3 +129,105 @@ def test_a_failed_original_frees_its_duplicates(database):
     assert counts(database, run_id) == {"found": 2, "pending": 1, "duplicate": 1}
     analyse(database, run_id, error="missing")
     assert counts(database, run_id) == {"found": 2, "failed": 1, "pending": 1}
+
+
+def test_every_genre_is_stored_and_their_mean_is_a_query(database, job_id):
+    job = claim(database, job_id)
+    low, *_ = outcomes(database, job, 0.25)
+    _, *high = outcomes(database, job, 0.75)
+    record(database, [low, *high])
+    means = "SELECT name, count(*), avg(probability) FROM score JOIN genre ON genre.id = genre_id GROUP BY 1 ORDER BY 1"
+    assert rows(database, means) == [("happy", 4, 0.125), ("jazz", 4, 0.25), ("rock", 4, 0.625)]
+
+
+def test_of_holders_that_record_at_once_one_is_written(database, run_id, job_id):
+    held = [claim(database, job_id, str(index), lease_s=-1) for index in range(4)]
+    entries = [outcomes(database, job, (index + 1) / 8) for index, job in enumerate(held)]
+    with ThreadPoolExecutor(4) as pool:
+        written = list(pool.map(lambda some: record(database, some), entries))
+    assert sorted(written) == [0, 0, 0, 4]
+    assert rows(database, "SELECT count(*) FROM score") == [(12,)]
+    kept = rows(database, "SELECT DISTINCT probability FROM score JOIN genre ON id = genre_id WHERE name = 'rock'")
+    assert kept == [((written.index(4) + 1) / 8,)]
+    assert counts(database, run_id) == {"found": 4, "done": 4}
+
+
+def test_a_holder_that_lost_its_job_neither_closes_it_nor_hands_it_back(database, run_id, job_id):
+    first = claim(database, job_id, "a", lease_s=-1)
+    second = claim(database, job_id, "b")
+    record(database, outcomes(database, second)[:3])
+    with database.write() as connection:
+        jobs.hand_back_job(connection, first)
+    assert rows(database, "SELECT status, worker, attempts FROM job") == [("running", "b", 2)]
+    record(database, outcomes(database, second))
+    finish(database, first)
+    assert rows(database, "SELECT status FROM job") == [("running",)]
+    finish(database, second)
+    assert rows(database, "SELECT status FROM job") == [("done",)]
+
+
+def test_what_is_recorded_while_its_job_is_split_stays(database, run_id, job_id):
+    lose(database, job_id)
+    job = claim(database, job_id, "a", lease_s=-1)
+    entries = outcomes(database, job)
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as connection:
+            assert jobs.record_outcomes(connection, entries[:1], now()) == 1
+            taken = pool.submit(take_back, database)
+            assert not wait([taken], 0.5).done  # it waits for this transaction
+        assert taken.result(30) == [job_id]
+    assert counts(database, run_id) == {"found": 4, "done": 1, "queued": 3}
+    assert rows(database, "SELECT count(*), sum(tracks) FROM job WHERE status = 'queued'") == [(3, 3)]
+
+
+def take_back(database) -> list[str]:
+    with database.write() as connection:
+        return jobs.take_back_lapsed(connection, now() + timedelta(seconds=1))
+
+
+def test_a_worker_that_comes_late_does_not_write_into_the_jobs_that_followed(database, run_id, job_id):
+    lose(database, job_id)
+    late = claim(database, job_id, "a", lease_s=-1)
+    take_back(database)
+    assert record(database, outcomes(database, late)) == 0
+    assert counts(database, run_id) == {"found": 4, "queued": 4}
+    finish(database, late)
+    assert rows(database, f"SELECT status FROM job WHERE id = '{job_id}'") == [("split",)]
+
+
+def test_a_split_leaves_out_what_is_done(database, run_id, job_id):
+    lose(database, job_id)
+    job = claim(database, job_id, "a", lease_s=-1)
+    record(database, outcomes(database, job)[:2])
+    take_back(database)
+    assert counts(database, run_id) == {"found": 4, "done": 2, "queued": 2}
+    assert rows(database, "SELECT tracks, audio_s FROM job WHERE status = 'queued'") == [(1, 25.0), (1, 25.0)]
+
+
+def test_a_split_leaves_other_predictions_of_its_tracks_alone(database, run_id):
+    whole = plan(database, 1, coverage="full")
+    job_id = put_job(database, whole)
+    lose(database, job_id)
+    lose(database, job_id)
+    assert counts(database, whole) == {"found": 4, "queued": 4}
+    assert counts(database, run_id) == {"found": 4, "pending": 4}
+
+
+def test_a_job_that_is_unknown_is_not_claimed(database, job_id):
+    assert claim(database, "no such job") is None
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE prediction SET track_id = 99",
+        "UPDATE prediction SET job_id = 'none'",
+        "UPDATE prediction SET status = 'lost'",
+        "UPDATE prediction SET coverage = 'half'",
+        "UPDATE job SET status = 'lost'",
+        "DELETE FROM track",
+    ],
+)
+def test_the_database_refuses_what_cannot_be(database, job_id, statement):
+    with pytest.raises(IntegrityError), database.write() as connection:
+        connection.exec_driver_sql(statement)

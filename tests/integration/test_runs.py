@@ -1,7 +1,8 @@
 """Plans: what a run has to analyse, and that it accounts for every track."""
 
-from db import runs
+from db import runs, tracks
 from db.tables import now
+from producer.dispatch import merge_duplicates
 from tests.integration.rows import analyse, claim, counts, outcomes, plan, put_job, put_tracks, record, rows
 
 
@@ -127,4 +128,87 @@ def test_a_duplicate_whose_original_changed_is_analysed(database):
     assert rows(database, "SELECT track_id, status, audio_hash FROM prediction ORDER BY 1") == [
         (1, "done", "new"),
         (2, "done", "x"),
+    ]
+
+
+def test_a_closed_run_is_not_taken_up_again(database):
+    library = put_tracks(database, ["a"])
+    first = plan(database, library)
+    analyse(database, first)
+    again = plan(database, library)
+    assert again != first
+    assert counts(database, first) == {"found": 1, "done": 1}
+    assert counts(database, again) == {"found": 1, "skipped": 1}
+
+
+def test_new_tracks_join_the_unfinished_run(database):
+    library = put_tracks(database, ["a"])
+    run_id = plan(database, library)
+    put_job(database, run_id)
+    with database.write() as connection:
+        row = {"path": b"new.mp3", "size_bytes": 1, "mtime_ns": 1, "audio_hash": "b", "duration_s": 1.0}
+        tracks.insert_tracks(connection, library, [row], now())
+    assert plan(database, library) == run_id
+    assert counts(database, run_id) == {"found": 2, "queued": 1, "pending": 1}
+
+
+def test_an_unfinished_run_of_fewer_libraries_is_another_run(database):
+    one, two = put_tracks(database, ["a"], b"/one"), put_tracks(database, ["b"], b"/two")
+    both = plan(database, one, two)
+    assert plan(database, two, one) == both
+    alone = plan(database, one)
+    assert alone != both
+    assert counts(database, both) == {"found": 2, "handed_over": 1, "pending": 1}
+    assert counts(database, alone) == {"found": 1, "pending": 1}
+
+
+def test_only_the_analysis_that_was_changed_goes_to_the_later_run(database):
+    library = put_tracks(database, ["a", "b"])
+    first = plan(database, library)
+    analyse(database, first)
+    set_tracks(database, "audio_hash = 'new'", "id = 1")
+    again = plan(database, library)
+    assert counts(database, first) == {"found": 2, "handed_over": 1, "done": 1}
+    analyse(database, again)
+    assert counts(database, again) == {"found": 2, "skipped": 1, "done": 1}
+
+
+def test_a_track_in_a_job_is_not_marked_a_duplicate(database):
+    library = put_tracks(database, ["x"])
+    put_job(database, plan(database, library))
+    other = put_tracks(database, ["x", "x"], b"/other")
+    run_id = plan(database, other)
+    assert twins(database, run_id) == [(2, 1), (3, 1)]  # what is in a job leads
+    put_job(database, run_id)
+    with database.write() as connection:
+        runs.mark_duplicates(connection, run_id, [runs.Twin(2, b"", 1, b"")])
+    assert counts(database, run_id) == {"found": 2, "queued": 2}
+
+
+def test_a_duplicate_of_a_failed_original_is_analysed_when_it_is_planned(database):
+    library = put_tracks(database, ["x", "x"])
+    run_id = plan(database, library)
+    mark(database, run_id)
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE prediction SET status = 'failed', error_code = 'x' WHERE track_id = 1")
+    plan(database, library)
+    assert rows(database, "SELECT track_id, status FROM prediction ORDER BY 1") == [(1, "failed"), (2, "pending")]
+
+
+def test_equal_hashes_are_not_enough_to_share_an_analysis(database, tmp_path):
+    """The tracks of the plan are compared byte for byte before one stands for another."""
+    names = ("one.mp3", "copy.mp3", "other.mp3")
+    for name, content in zip(names, (b"same", b"same", b"else"), strict=True):
+        (tmp_path / name).write_bytes(content * 100)
+    rows_ = [{"path": name.encode(), "size_bytes": 400, "mtime_ns": 1, "audio_hash": "x"} for name in names]
+    with database.write() as connection:
+        library = tracks.put_library(connection, bytes(tmp_path))
+        tracks.insert_tracks(connection, library, rows_, now())
+    run_id = plan(database, library)
+    merge_duplicates(database, run_id)
+    found = "SELECT path, status, duplicate_of FROM prediction JOIN track ON id = track_id ORDER BY id"
+    assert rows(database, found) == [
+        ("one.mp3", "pending", None),
+        ("copy.mp3", "duplicate", 1),
+        ("other.mp3", "pending", None),
     ]

@@ -15,10 +15,8 @@ import sample
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("library")
-    sample.compose_library(folder)
-    return folder
+def root(library) -> Path:
+    return library
 
 
 @pytest.fixture(scope="module")

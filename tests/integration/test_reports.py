@@ -1,0 +1,140 @@
+"""What people are told."""
+
+import pytest
+
+from db import jobs, reports, runs
+from db.reports import Filter
+from db.tables import now
+from tests.integration.rows import analyse, claim, finish, outcomes, plan, put_job, put_tracks, record, rows
+
+
+@pytest.fixture
+def analysed(database):
+    """Two libraries: tracks with probabilities 0.5, 0.75 and a failure."""
+    for root, probability, error in ((b"/one", 0.5, None), (b"/two", 0.75, None), (b"/bad", 0.0, "silent")):
+        run_id = plan(database, put_tracks(database, [root.decode()], root))
+        job = claim(database, put_job(database, run_id))
+        record(database, outcomes(database, job, probability, error))
+        finish(database, job)
+    return database
+
+
+def results(database, limit=None, **which) -> list[tuple]:
+    with database.read() as connection:
+        found = reports.read_results(connection, Filter(**which), limit)
+    return [(row["path"], row["genre"], row["probability"], row["rank"]) for row in found]
+
+
+def test_a_genres_most_probable_tracks(analysed):
+    assert results(analysed, genre="ROCK") == [("/two/000.mp3", "rock", 0.75, 1), ("/one/000.mp3", "rock", 0.5, 1)]
+    assert results(analysed, genre="rock", least=0.6) == [("/two/000.mp3", "rock", 0.75, 1)]
+    assert results(analysed, limit=1, genre="rock") == [("/two/000.mp3", "rock", 0.75, 1)]
+    assert results(analysed, genre="polka") == []
+
+
+def test_each_tracks_top_genres(analysed):
+    assert results(analysed, path="/one") == [("/one/000.mp3", "rock", 0.5, 1), ("/one/000.mp3", "jazz", 0.25, 2)]
+    assert [row[1] for row in results(analysed, top=1)] == ["rock", "rock"]
+    assert results(analysed, kind="mood", path="/one") == [("/one/000.mp3", "happy", 0.125, 1)]
+    assert results(analysed, path="%") == []
+
+
+def test_how_the_collection_divides(analysed):
+    with analysed.read() as connection:
+        found = reports.count_genres(connection, Filter())
+        one = reports.count_genres(connection, Filter(roots=(b"/one",)))
+    assert [(row["genre"], row["tracks"], row["mean_probability"]) for row in found] == [
+        ("rock", 2, 0.625),
+        ("jazz", 0, 0.25),
+    ]
+    assert [(row["genre"], row["tracks"]) for row in one] == [("rock", 1), ("jazz", 0)]
+
+
+def test_what_failed(analysed):
+    with analysed.read() as connection:
+        (error,) = reports.read_errors(connection, None)
+    assert (error["path"], error["code"], error["detail"]) == (b"/bad/000.mp3", "silent", "it is silent")
+
+
+def test_runs_the_newest_first(analysed):
+    with analysed.read() as connection:
+        found = reports.read_runs(connection, 2)
+    assert [run.libraries for run in found] == [(b"/bad",), (b"/two",)]
+    assert found[0].counts.failed == 1
+    assert found[0].finished_at is not None
+
+
+def test_what_is_gone_is_not_shown(analysed):
+    with analysed.write() as connection:
+        connection.exec_driver_sql("UPDATE track SET missing_since = last_seen_at WHERE id = 1")
+    assert rows(analysed, "SELECT DISTINCT path FROM track_genre") == [("/two/000.mp3",)]
+
+
+def test_nothing_yet(database):
+    with database.read() as connection:
+        assert reports.read_runs(connection, 5) == []
+        assert reports.count_genres(connection, Filter()) == []
+    analyse(database, plan(database, put_tracks(database, ["a"])))
+    with database.read() as connection:
+        assert len(reports.read_runs(connection, 5)) == 1
+
+
+def test_a_library_is_told_from_one_whose_name_is_alike(database):
+    for root in (b"/music", b"/MUSIC", b"/musical", b"/m_sic"):
+        analyse(database, plan(database, put_tracks(database, [root.decode()], root)))
+    assert {row[0] for row in results(database, roots=(b"/m_sic", b"/music"))} == {"/m_sic/000.mp3", "/music/000.mp3"}
+
+
+def test_results_of_one_model(analysed):
+    assert len(results(analysed, model="model")) == 4
+    assert results(analysed, model="another") == []
+
+
+def test_rank_1_is_the_most_probable_of_its_kind(analysed):
+    ranks = "SELECT kind, genre, rank FROM track_tag WHERE path = '/one/000.mp3' ORDER BY kind, rank"
+    assert rows(analysed, ranks) == [("genre", "rock", 1), ("genre", "jazz", 2), ("mood", "happy", 1)]
+    with analysed.write() as connection:
+        connection.exec_driver_sql(
+            "UPDATE score SET probability = 0.9 WHERE genre_id = (SELECT id FROM genre WHERE name = 'jazz')"
+        )
+    assert rows(analysed, ranks) == [("genre", "jazz", 1), ("genre", "rock", 2), ("mood", "happy", 1)]
+    assert rows(analysed, "SELECT DISTINCT genre FROM track_genre WHERE rank = 1") == [("jazz",)]
+
+
+def test_duplicates_show_what_their_original_has(database):
+    run_id = plan(database, put_tracks(database, ["x", "x"]))
+    with database.write() as connection:
+        runs.mark_duplicates(connection, run_id, runs.find_twins(connection, run_id))
+    assert results(database) == []
+    analyse(database, run_id)
+    assert results(database, genre="rock") == [("/music/000.mp3", "rock", 0.5, 1), ("/music/001.mp3", "rock", 0.5, 1)]
+    with database.read() as connection:
+        assert [row["tracks"] for row in reports.count_genres(connection, Filter())] == [2, 0]
+    with database.write() as connection:  # the original is deleted, its copy stays
+        connection.exec_driver_sql("UPDATE track SET missing_since = last_seen_at WHERE id = 1")
+    assert results(database, genre="rock") == [("/music/001.mp3", "rock", 0.5, 1)]
+
+
+def test_errors_of_a_run_and_no_more_than_wanted(database):
+    for root in (b"/a", b"/b"):
+        run_id = plan(database, put_tracks(database, [root.decode() + "1", root.decode() + "2"], root))
+        analyse(database, run_id, error="undecodable")
+    with database.read() as connection:
+        assert len(reports.read_errors(connection, None)) == 4
+        assert len(reports.read_errors(connection, 3)) == 3
+        found = reports.read_errors(connection, None, run_id)
+    assert [(row["path"], row["status"], row["attempts"]) for row in found] == [
+        (b"/b/000.mp3", "failed", 1),
+        (b"/b/001.mp3", "failed", 1),
+    ]
+
+
+def test_how_many_jobs_of_a_run_wait_and_are_held(database):
+    run_id = plan(database, put_tracks(database, ["a", "b", "c"]))
+    with database.write() as connection:
+        made = [jobs.insert_job(connection, run_id, [track_id], 1.0, "bulk", now()) for track_id in (1, 2, 3)]
+    claim(database, made[0])
+    with database.read() as connection:
+        report = reports.read_run(connection, run_id)
+    assert (report.jobs_queued, report.jobs_running, report.finished_at) == (2, 1, None)
+    assert (report.model, report.coverage, report.counts.open) == ("model", "regions", 3)
