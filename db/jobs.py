@@ -240,18 +240,21 @@ def _replace_scores(connection: Connection, outcomes: Sequence[Outcome]) -> None
 
 
 def _free_duplicates(connection: Connection, failed: Sequence[Outcome]) -> None:
-    """A file that failed stands for nobody: its duplicates get an analysis of their own."""
+    """A file that failed stands for nobody: its duplicates get an analysis of their own, and a run that was closed
+    with them is open again."""
     for outcome in failed:
-        connection.execute(
-            update(Prediction)
-            .where(
-                Prediction.duplicate_of == outcome.track_id,
-                Prediction.model_id == outcome.model_id,
-                Prediction.coverage == outcome.coverage,
-                Prediction.status == Status.DUPLICATE,
-            )
-            .values(status=Status.PENDING, duplicate_of=None, job_id=None)
+        freed = and_(
+            Prediction.duplicate_of == outcome.track_id,
+            Prediction.model_id == outcome.model_id,
+            Prediction.coverage == outcome.coverage,
+            Prediction.status == Status.DUPLICATE,
         )
+        run_ids = connection.scalars(select(Prediction.run_id).where(freed).distinct()).all()
+        if run_ids:
+            connection.execute(
+                update(Prediction).where(freed).values(status=Status.PENDING, duplicate_of=None, job_id=None)
+            )
+            connection.execute(update(Run).where(Run.id.in_(run_ids)).values(finished_at=None))
 
 
 def finish_job(connection: Connection, job: ClaimedJob, at: datetime) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, exists, func, insert, literal, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
 from db.tables import OPEN, Library, Model, Prediction, Run, RunLibrary, Status, Track
@@ -53,16 +54,26 @@ class Twin:
 def put_model(connection: Connection, name: str, version: str, weights_sha256: str) -> int:
     """The id of this model, entered where it is new."""
     identity = (Model.name == name, Model.version == version, Model.weights_sha256 == weights_sha256)
-    found = connection.scalar(select(Model.id).where(*identity))
-    if found is not None:
+    known = select(Model.id).where(*identity)
+    if (found := connection.scalar(known)) is not None:
         return found
     row = {"name": name, "version": version, "weights_sha256": weights_sha256}
-    return connection.execute(insert(Model).values(**row)).inserted_primary_key[0]
+    try:
+        with connection.begin_nested():
+            return connection.execute(insert(Model).values(**row)).inserted_primary_key[0]
+    except IntegrityError:  # another producer was faster
+        return connection.scalars(known).one()
 
 
 def open_run(connection: Connection, model_id: int, coverage: str, library_ids: Iterable[int], at: datetime) -> int:
-    """The unfinished run of just these libraries with this model, or a new one."""
+    """The unfinished run of just these libraries with this model, or a new one.
+
+    Until the transaction ends nobody else plans a run of these libraries.
+    """
     wanted = set(library_ids)
+    connection.execute(
+        select(Library.id).where(Library.id.in_(wanted)).order_by(Library.id).with_for_update(key_share=True)
+    )
     scopes = defaultdict(set)
     unfinished = (Run.model_id == model_id, Run.coverage == coverage, Run.finished_at.is_(None))
     for run_id, library_id in connection.execute(

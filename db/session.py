@@ -9,6 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError, SQLAlchemyError
@@ -61,8 +62,15 @@ def connect(url: str) -> Database:
     try:
         engine = _create_engine(url)
         _migrate(engine)
-    except ArgumentError as error:
+    except (ArgumentError, ImportError) as error:
         raise GenremillError(f"GENREMILL_DATABASE_URL is not a database address: {error}") from error
+    except ValueError as error:  # a port that is none; the message could hold a part of the password
+        raise GenremillError("GENREMILL_DATABASE_URL is not a database address") from error
+    except CommandError as error:
+        address = make_url(url).render_as_string(hide_password=True)
+        raise GenremillError(
+            f"the database {address} was made by another genremill: {error}; upgrade, or see GENREMILL_DATABASE_URL"
+        ) from error
     except (SQLAlchemyError, OSError) as error:
         address = make_url(url).render_as_string(hide_password=True)
         reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
@@ -77,7 +85,8 @@ def _create_engine(url: str) -> Engine:
     if address.get_backend_name() == "postgresql":
         return create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": 5})
     if address.get_backend_name() != "sqlite" or not address.database or address.database == ":memory:":
-        raise ArgumentError(f"{url!r}: use sqlite:///FILE or postgresql://HOST/NAME")
+        given = address.render_as_string(hide_password=True)
+        raise ArgumentError(f"{given!r}: use sqlite:///FILE or postgresql://HOST/NAME")
     Path(address.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(address, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _prepare_sqlite)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
 from db.tables import Library, Track
@@ -23,10 +24,14 @@ class Known:
 
 def put_library(connection: Connection, root: bytes) -> int:
     """The id of the library with this root, made where it is new."""
-    found = connection.scalar(select(Library.id).where(Library.root == root))
-    if found is not None:
+    known = select(Library.id).where(Library.root == root)
+    if (found := connection.scalar(known)) is not None:
         return found
-    return connection.execute(insert(Library).values(root=root)).inserted_primary_key[0]
+    try:
+        with connection.begin_nested():
+            return connection.execute(insert(Library).values(root=root)).inserted_primary_key[0]
+    except IntegrityError:  # another producer was faster
+        return connection.scalars(known).one()
 
 
 def read_known(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, Known]:

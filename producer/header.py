@@ -117,5 +117,7 @@ def _clean(value) -> str | None:
     value = getattr(value, "genres", None) or getattr(value, "text", value)
     parts = value if isinstance(value, list | tuple) else [value]
     text = "; ".join(str(part) for part in parts)
-    text = "".join(char for char in text if char.isprintable()).strip()
+    if not text.isprintable():
+        text = "".join(char for char in text if char.isprintable())
+    text = text.strip()
     return text.encode("utf-8", "replace").decode()[:LONGEST_TAG] or None

@@ -2,19 +2,35 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from xxhash import xxh3_128
 
-BLOCK_BYTES = 64 * 1024
+BLOCK_BYTES = 16 * 1024
 BLOCKS = 16
 WHOLE_BYTES = BLOCKS * BLOCK_BYTES  # a payload up to this size is hashed whole
+OGG_MARK = b"OggS"
 OGG_PAGE_HEADER_BYTES = 27
-OGG_MOST_PAGES = 1_000_000
+OGG_NUMBERS = slice(18, 26)  # of a page header: the page's number and checksum
+OGG_MOST_HEADER_PAGES = 10_000
 MP4_MOST_BOXES = 10_000
 
 Extents = list[tuple[int, int]]  # offset and length, in bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Where the audio of a file is."""
+
+    extents: Extents
+    is_ogg: bool = False
+
+    @property
+    def length(self) -> int:
+        """Bytes of audio."""
+        return sum(size for _, size in self.extents)
 
 
 def audio_hash(path: bytes) -> str:
@@ -24,11 +40,10 @@ def audio_hash(path: bytes) -> str:
     and same_audio decides before they share an analysis. Raises OSError.
     """
     with _open(path) as file:
-        extents = find_payload(file)
-        length = sum(size for _, size in extents)
-        digest = xxh3_128(length.to_bytes(8, "little"))
-        for offset in _sampled(length):
-            digest.update(_read(file, extents, offset, min(BLOCK_BYTES, length - offset)))
+        payload = find_payload(file)
+        digest = xxh3_128(payload.length.to_bytes(8, "little"))
+        for offset, size in _sampled(payload.length):
+            digest.update(_read(file, payload, offset, size))
         return digest.hexdigest()
 
 
@@ -36,12 +51,11 @@ def same_audio(one: bytes, other: bytes) -> bool:
     """Whether the payloads of two files are equal byte for byte; False when one of them cannot be read."""
     try:
         with _open(one) as a, _open(other) as b:
-            extents_a, extents_b = find_payload(a), find_payload(b)
-            length = sum(size for _, size in extents_a)
-            if length != sum(size for _, size in extents_b):
+            payload_a, payload_b = find_payload(a), find_payload(b)
+            if payload_a.length != payload_b.length:
                 return False
-            offsets = range(0, length, WHOLE_BYTES)
-            return all(_read(a, extents_a, o, WHOLE_BYTES) == _read(b, extents_b, o, WHOLE_BYTES) for o in offsets)
+            offsets = range(0, payload_a.length, WHOLE_BYTES)
+            return all(_read(a, payload_a, o, WHOLE_BYTES) == _read(b, payload_b, o, WHOLE_BYTES) for o in offsets)
     except OSError:
         return False
 
@@ -50,14 +64,22 @@ def _open(path: bytes) -> BinaryIO:
     return Path(path.decode("utf-8", "surrogateescape")).open("rb")
 
 
-def _sampled(length: int) -> Iterator[int]:
+def _sampled(length: int) -> Iterator[tuple[int, int]]:
+    """Offset and size of what is hashed."""
     if length <= WHOLE_BYTES:
-        return iter(range(0, length, BLOCK_BYTES))
-    return ((length - BLOCK_BYTES) * block // (BLOCKS - 1) for block in range(BLOCKS))
+        return iter([(0, length)])
+    return (((length - BLOCK_BYTES) * block // (BLOCKS - 1), BLOCK_BYTES) for block in range(BLOCKS))
 
 
-def _read(file: BinaryIO, extents: Extents, offset: int, size: int) -> bytes:
+def _read(file: BinaryIO, payload: Payload, offset: int, size: int) -> bytes:
     """Bytes of the payload, as if its extents were one."""
+    if not payload.is_ogg:
+        return _join(file, payload.extents, offset, size)
+    before = min(offset, OGG_NUMBERS.stop)  # a page header may begin before the bytes that are asked for
+    return _blank_page_numbers(_join(file, payload.extents, offset - before, before + size))[before:]
+
+
+def _join(file: BinaryIO, extents: Extents, offset: int, size: int) -> bytes:
     parts = []
     for start, length in extents:
         if size <= 0:
@@ -72,7 +94,7 @@ def _read(file: BinaryIO, extents: Extents, offset: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def find_payload(file: BinaryIO) -> Extents:
+def find_payload(file: BinaryIO) -> Payload:
     """Where the audio of an open file is. A file that is not understood is all payload."""
     end = file.seek(0, io.SEEK_END)
     start = _skip_id3v2(file, end)
@@ -83,11 +105,12 @@ def find_payload(file: BinaryIO) -> Extents:
         found = _chunks(file, start + 12, end, b"SSND" if head.startswith(b"FORM") else b"data", head[:4])
     elif head[4:8] == b"ftyp":
         found = _mp4(file, end)
-    elif head.startswith(b"OggS"):
+    elif head.startswith(OGG_MARK):
         found = _ogg(file, start, end)
     else:
         found = [(start, _skip_trailing_tags(file, start, end) - start)]
-    return found if sum(size for _, size in found) > 0 else [(0, end)]
+    payload = Payload(found, is_ogg=head.startswith(OGG_MARK))
+    return payload if payload.length > 0 else Payload([(0, end)])
 
 
 def _at(file: BinaryIO, offset: int, size: int) -> bytes:
@@ -158,18 +181,22 @@ def _mp4(file: BinaryIO, end: int) -> Extents:
 
 
 def _ogg(file: BinaryIO, position: int, end: int) -> Extents:
-    """The bodies of the pages behind the header pages. Retagging renumbers pages and moves them, so that neither
-    their headers nor where they begin can count."""
-    data = memoryview(_at(file, position, end - position))
-    found, offset, in_headers = [], 0, True
-    for _ in range(OGG_MOST_PAGES):
-        head = data[offset : offset + OGG_PAGE_HEADER_BYTES]
-        if len(head) < OGG_PAGE_HEADER_BYTES or head[:4] != b"OggS":
+    """From the first page on that ends audio: header pages have the granule position 0 or none."""
+    for _ in range(OGG_MOST_HEADER_PAGES):
+        head = _at(file, position, OGG_PAGE_HEADER_BYTES)
+        if len(head) < OGG_PAGE_HEADER_BYTES or not head.startswith(OGG_MARK):
             break
-        table = data[offset + OGG_PAGE_HEADER_BYTES : offset + OGG_PAGE_HEADER_BYTES + head[26]]
-        body, size = offset + OGG_PAGE_HEADER_BYTES + head[26], sum(table)
-        in_headers = in_headers and int.from_bytes(head[6:14], "little") in (0, 2**64 - 1)
-        if not in_headers:
-            found.append((position + body, max(0, min(size, len(data) - body))))
-        offset = body + size
-    return found
+        if int.from_bytes(head[6:14], "little") not in (0, 2**64 - 1):
+            return [(position, end - position)]
+        position += OGG_PAGE_HEADER_BYTES + head[26] + sum(_at(file, position + OGG_PAGE_HEADER_BYTES, head[26]))
+    return []
+
+
+def _blank_page_numbers(data: bytes) -> bytes:
+    """Retagging an Ogg file renumbers its pages: their numbers and checksums are no part of the audio."""
+    blanked, position = bytearray(data), data.find(OGG_MARK)
+    while position >= 0:
+        numbers = slice(position + OGG_NUMBERS.start, min(position + OGG_NUMBERS.stop, len(data)))
+        blanked[numbers] = bytes(max(0, numbers.stop - numbers.start))
+        position = data.find(OGG_MARK, position + 1)
+    return bytes(blanked)

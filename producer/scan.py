@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -86,8 +86,7 @@ def _is_known(file: Found, known: tracks.Known | None) -> bool:
 
 def _read(root: bytes, file: Found) -> dict:
     path = root + b"/" + file.path
-    header = asdict(read_header(path))
-    header["tagged_genre"] = header.pop("genre")
+    header = read_header(path)
     try:
         identity = audio_hash(path)
     except OSError:  # the worker will say what is wrong with it
@@ -97,5 +96,12 @@ def _read(root: bytes, file: Found) -> dict:
         "size_bytes": file.size_bytes,
         "mtime_ns": file.mtime_ns,
         "audio_hash": identity,
-        **header,
+        "duration_s": header.duration_s,
+        "codec": header.codec,
+        "sample_rate": header.sample_rate,
+        "channels": header.channels,
+        "title": header.title,
+        "artist": header.artist,
+        "album": header.album,
+        "tagged_genre": header.genre,
     }

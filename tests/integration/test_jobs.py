@@ -174,7 +174,7 @@ def test_what_is_recorded_while_its_job_is_split_stays(database, run_id, job_id)
         with database.write() as connection:
             assert jobs.record_outcomes(connection, entries[:1], now()) == 1
             taken = pool.submit(take_back, database)
-            assert not wait([taken], 0.5).done  # it waits for this transaction
+            assert not wait([taken], 0.3).done  # it waits for this transaction
         assert taken.result(30) == [job_id]
     assert counts(database, run_id) == {"found": 4, "done": 1, "queued": 3}
     assert rows(database, "SELECT count(*), sum(tracks) FROM job WHERE status = 'queued'") == [(3, 3)]
@@ -217,17 +217,30 @@ def test_a_job_that_is_unknown_is_not_claimed(database, job_id):
     assert claim(database, "no such job") is None
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
+def test_the_database_refuses_what_cannot_be(database, job_id):
+    for statement in (
         "UPDATE prediction SET track_id = 99",
         "UPDATE prediction SET job_id = 'none'",
         "UPDATE prediction SET status = 'lost'",
         "UPDATE prediction SET coverage = 'half'",
         "UPDATE job SET status = 'lost'",
         "DELETE FROM track",
-    ],
-)
-def test_the_database_refuses_what_cannot_be(database, job_id, statement):
-    with pytest.raises(IntegrityError), database.write() as connection:
-        connection.exec_driver_sql(statement)
+    ):
+        with pytest.raises(IntegrityError), database.write() as connection:
+            connection.exec_driver_sql(statement)
+
+
+def test_a_run_that_was_closed_with_duplicates_is_open_again_when_their_original_fails(database):
+    first = plan(database, put_tracks(database, ["x"], b"/one"))
+    job = claim(database, put_job(database, first))
+    second = plan(database, put_tracks(database, ["x"], b"/two"))
+    with database.write() as connection:
+        runs.mark_duplicates(connection, second, runs.find_twins(connection, second))
+        runs.finish_runs(connection, now())
+    assert counts(database, second) == {"found": 1, "duplicate": 1}
+    record(database, outcomes(database, job, error="undecodable"))
+    finish(database, job)
+    assert counts(database, second) == {"found": 1, "pending": 1}
+    assert rows(database, "SELECT id FROM run WHERE finished_at IS NULL") == [(second,)]
+    analyse(database, second)
+    assert rows(database, "SELECT count(*) FROM run WHERE finished_at IS NULL") == [(0,)]

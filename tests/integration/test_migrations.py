@@ -52,7 +52,19 @@ def test_sqlite_is_set_up(tmp_path):
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://127.0.0.1:1/none", "sqlite:////proc/none/x.db", "sqlite://", "mysql://h/n", "nonsense"],
+    [
+        "postgresql://127.0.0.1:1/none",
+        "postgresql://127.0.0.1:port/none",
+        "postgresql+nothing://127.0.0.1/none",
+        "postgresql+asyncpg://127.0.0.1/none",
+        "sqlite:////proc/none/x.db",
+        "sqlite:////dev/null/x.db",
+        "sqlite:////dev",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "mysql://h/n",
+        "nonsense",
+    ],
 )
 def test_a_database_that_is_not_to_be_had(url):
     with pytest.raises(GenremillError, match="GENREMILL_DATABASE_URL") as caught:
@@ -60,7 +72,24 @@ def test_a_database_that_is_not_to_be_had(url):
     assert "\n" not in str(caught.value)
 
 
-def test_a_password_is_not_shown(postgres):
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:secret@127.0.0.1:1/none", "mysql://me:secret@h/n", "postgresql://me:secret/word@h/n"]
+)
+def test_a_password_is_not_shown(url):
     with pytest.raises(GenremillError) as caught:
-        connect("postgresql://me:secret@127.0.0.1:1/none")
+        connect(url)
     assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database(tmp_path):
+    (tmp_path / "music.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(GenremillError, match="GENREMILL_DATABASE_URL"):
+        connect(f"sqlite:///{tmp_path}/music.db")
+    assert (tmp_path / "music.db").read_bytes() == b"no database" * 1000
+
+
+def test_a_database_of_a_later_genremill(database, database_url):
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(GenremillError, match=r"made by another genremill.*GENREMILL_DATABASE_URL"):
+        connect(database_url)

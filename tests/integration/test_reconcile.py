@@ -119,8 +119,9 @@ def test_the_single_tracks_of_a_job_that_was_lost_twice_are_sent(database, broke
     assert claim(database, job_id) is None  # so that the old message does nothing
 
 
-def test_more_messages_than_are_read_at_a_time(broker):
-    wanted = {f"job {index}" for index in range(reconcile.PAGE + 1)}
+def test_more_messages_than_are_read_at_a_time(broker, monkeypatch):
+    monkeypatch.setattr(reconcile, "PAGE", 10)
+    wanted = {f"job {index}" for index in range(25)}
     send(dict.fromkeys(wanted, "bulk"))
     assert messages() == wanted
 

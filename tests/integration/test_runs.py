@@ -1,5 +1,8 @@
 """Plans: what a run has to analyse, and that it accounts for every track."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 from db import runs, tracks
 from db.tables import now
 from producer.dispatch import merge_duplicates
@@ -212,3 +215,28 @@ def test_equal_hashes_are_not_enough_to_share_an_analysis(database, tmp_path):
         ("copy.mp3", "duplicate", 1),
         ("other.mp3", "pending", None),
     ]
+
+
+def test_producers_that_plan_at_once_share_one_run(database):
+    def put_and_plan(_):
+        with database.write() as connection:
+            library = tracks.put_library(connection, b"/music")
+        return plan(database, library)
+
+    put_tracks(database, [str(index) for index in range(300)])
+    with ThreadPoolExecutor(4) as pool:
+        (run_id,) = set(pool.map(put_and_plan, range(4)))
+    assert counts(database, run_id) == {"found": 300, "pending": 300}
+
+
+def test_producers_that_start_at_once_enter_a_library_and_a_model_once(database):
+    together = Barrier(6)
+
+    def put(_):
+        together.wait(10)
+        with database.write() as connection:
+            library = tracks.put_library(connection, b"/music")
+            return library, runs.put_model(connection, "model", "1", "w")
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(put, range(6)))) == 1
