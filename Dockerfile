@@ -1,10 +1,15 @@
 FROM python:3.12-slim
 
-RUN useradd --create-home genremill && install --directory --owner genremill /data
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libmpg123-0 \
+    && rm -rf /var/lib/apt/lists/*
+RUN useradd --create-home genremill && install --directory --owner genremill --group genremill /data
 WORKDIR /app
 
+# torch for the CPU; empty: the one from PyPI, with CUDA, a few GB larger
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY requirements.lock ./
-RUN pip install --no-cache-dir --requirement requirements.lock
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --requirement requirements.lock
 
 COPY pyproject.toml README.md LICENSE cli.py console.py doctor.py local.py sample.py settings.py ./
 COPY db db
@@ -14,5 +19,4 @@ RUN pip install --no-cache-dir --no-deps .
 
 USER genremill
 ENV GENREMILL_DATA_DIR=/data PYTHONUNBUFFERED=1
-VOLUME /data
 CMD ["genremill", "--help"]

@@ -35,16 +35,22 @@ def guarded(command: Callable[[], Any]) -> int:
     try:
         command()
     except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _say_interrupted()
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except GenremillError as error:
         print(f"genremill: {printable(str(error))}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("genremill: interrupted; the same command goes on where it was", file=sys.stderr)
+        _say_interrupted()
         return INTERRUPTED
     except BrokenPipeError:  # `genremill results | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _say_interrupted() -> None:
+    print("genremill: interrupted; the same command goes on where it was", file=sys.stderr)
 
 
 def printable(value: Any) -> str:

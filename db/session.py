@@ -61,7 +61,11 @@ def connect(url: str) -> Database:
     """
     try:
         engine = _create_engine(url)
-        _migrate(engine)
+        try:
+            _migrate(engine)
+        except BaseException:
+            engine.dispose()
+            raise
     except (ArgumentError, ImportError) as error:
         raise GenremillError(f"GENREMILL_DATABASE_URL is not a database address: {error}") from error
     except ValueError as error:  # a port that is none; the message could hold a part of the password
@@ -133,9 +137,8 @@ def _migration_lock(engine: Engine) -> Iterator[None]:
             yield
         return
     with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         yield
-        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
 
 
 def is_transient(error: Exception) -> bool:

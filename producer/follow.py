@@ -11,16 +11,19 @@ from producer.reconcile import reconcile
 
 LOOK_S = 0.5
 RECONCILE_S = 5.0
+COUNTING_SHARE = 20  # counting a large run takes at most a twentieth of the time
 
 
 def follow(
     database: Database, run_id: int, order: Order, tend: Callable[[], None] = lambda: None, look_s: float = LOOK_S
 ) -> Iterator[Counts]:
-    """The run's counts every `look_s` seconds, the last ones when nothing is open. `tend` is called in between."""
+    """The run's counts every `look_s` seconds or so, the last ones when nothing is open. `tend` is called in between."""
     reconcile_at = time.monotonic() + RECONCILE_S
     while True:
+        began = time.monotonic()
         with database.read() as connection:
             counts = runs.count_run(connection, run_id)
+        counting_s = time.monotonic() - began
         yield counts
         if not counts.open:
             return
@@ -29,4 +32,4 @@ def follow(
             dispatch(database, run_id, order)  # duplicates whose original failed
             reconcile(database)
         tend()
-        time.sleep(look_s)
+        time.sleep(max(look_s, COUNTING_SHARE * counting_s))

@@ -144,8 +144,8 @@ class ContainerReader:
         ticks = int(max(0.0, start / self.rate - PRE_ROLL_S) / self._stream.time_base)
         try:
             self._container.seek(self._origin + ticks, stream=self._stream, backward=True)
-        except self._av.FFmpegError as error:
-            raise _broken(error) from error
+        except self._av.FFmpegError as error:  # its own words are of permissions, whatever is wrong
+            raise Broken(f"cannot seek to {start / self.rate:.1f} s") from error
 
     def _position(self, frame, start: int) -> int:
         if frame.pts is None:

@@ -43,8 +43,9 @@ def test_the_command_itself(person, noises, number):
     wait_until(lambda: person.done() >= 10)
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
-    process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == (-9 if number == signal.SIGKILL else 130)
+    assert ("goes on where it was" in err) == (number == signal.SIGINT)
     _, alive = psutil.wait_procs(family, timeout=15)
     assert alive == []
     before = outcomes(person)
