@@ -17,7 +17,7 @@ COUNTING_SHARE = 20  # counting a large run takes at most a twentieth of the tim
 def follow(
     database: Database, run_id: int, order: Order, tend: Callable[[], None] = lambda: None, look_s: float = LOOK_S
 ) -> Iterator[Counts]:
-    """The run's counts every `look_s` seconds or so, the last ones when nothing is open. `tend` is called in between."""
+    """The run's counts about every `look_s` seconds, the last ones when nothing is open; `tend` is called between."""
     reconcile_at = time.monotonic() + RECONCILE_S
     while True:
         began = time.monotonic()

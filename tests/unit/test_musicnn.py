@@ -48,8 +48,10 @@ def test_patches_and_probabilities_from_audio(reference, model):
         row = names.index(f"{source}:0")
         waveform = torch.from_numpy(reference[f"audio_{source}"][: model.window].astype(np.float32) / 32768)[None]
         patches = model.network.features(waveform)[0].numpy()
-        # the original rounds power to float16: where a value falls on the other side, it moves by one step of 2^-10
-        assert np.abs(patches - reference["patches"][row]).mean() < 1e-4
+        # the original rounds power to float16: a few values fall on the other side, and move by one step of 2^-10
+        off = np.abs(patches - reference["patches"][row])
+        assert (off > 1e-4).mean() < 1e-3
+        assert off.max() < np.log10(1 + 2**-10) + 1e-5
         assert np.abs(model.network(waveform)[0].numpy() - reference["probabilities"][row]).max() < 5e-3
 
 
