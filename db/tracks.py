@@ -44,6 +44,12 @@ def read_known(connection: Connection, library_id: int, paths: Sequence[bytes]) 
     return {path: Known(*rest, missing=missing is not None) for path, *rest, missing in rows}
 
 
+def lock_known(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, Known]:
+    """As read_known, in a transaction that other scans of the library wait for."""
+    connection.execute(select(Library.id).where(Library.id == library_id).with_for_update())
+    return read_known(connection, library_id, paths)
+
+
 def insert_tracks(connection: Connection, library_id: int, rows: Sequence[dict], at: datetime) -> None:
     """New files. A row has path, size_bytes, mtime_ns, audio_hash and the header's facts."""
     common = {"library_id": library_id, "first_seen_at": at, "last_seen_at": at}
@@ -93,7 +99,7 @@ def move_tracks(connection: Connection, library_id: int, at: datetime) -> int:
     pairs = connection.execute(
         select(old.id.label("old_id"), new.id.label("new_id"), *(getattr(new, name) for name in MOVED))
         .join(new, (new.audio_hash == old.audio_hash) & (new.library_id == old.library_id))
-        .where(old.library_id == library_id, old.missing_since.is_not(None), new.first_seen_at == at)
+        .where(old.library_id == library_id, old.missing_since.is_not(None), new.first_seen_at >= at)
         .order_by(old.missing_since.desc(), old.id, new.id)
     ).mappings()
     old_ids, new_ids = set(), set()

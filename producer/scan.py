@@ -1,9 +1,11 @@
 """Folders into track rows. Incremental: a file whose size and mtime are known is not opened."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from producer.identity import audio_hash
 from producer.walk import Found, Unreadable, walk
 
 BATCH = 500  # files to a transaction
-READERS = 4  # threads that read headers: they wait for the disk, not for each other
+READERS = 8  # threads that read headers from slow storage: they wait for it, not for each other
+WAITING = 2.0  # wall time over CPU time from which storage is slow
 
 
 @dataclass
@@ -39,11 +42,12 @@ def scan_library(
     began = now()
     with database.write() as connection:
         scan = Scan(tracks.put_library(connection, absolute))
-    with ThreadPoolExecutor(READERS, "header") as readers:
+    with ThreadPoolExecutor(READERS, "header") as pool:
+        readers = Readers(pool)
         for batch in _batches(walk(root.resolve(), exclude)):
             found = [entry for entry in batch if isinstance(entry, Found)]
             scan.unreadable += tuple((e.path, e.reason) for e in batch if isinstance(e, Unreadable))
-            _store(database, scan, absolute, found, began, readers)
+            _store(database, scan, absolute, found, readers)
             progress(scan)
     with database.write() as connection:
         scan.missing = tracks.mark_missing(connection, scan.library_id, began, [path for path, _ in scan.unreadable])
@@ -51,26 +55,44 @@ def scan_library(
     return scan
 
 
+class Readers:
+    """Reads files one after the other while storage is fast, since threads would only wait for the interpreter; in
+    threads when the last batch took much longer than it used the CPU."""
+
+    def __init__(self, pool: ThreadPoolExecutor):
+        self._pool, self._slow = pool, False
+
+    def read(self, root: bytes, files: Sequence[Found]) -> list[dict]:
+        """The rows of these files."""
+        began, cpu_began = time.perf_counter(), time.process_time()
+        rows = list((self._pool.map if self._slow else map)(partial(_read, root), files))
+        spent_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
+        self._slow = spent_s > WAITING * cpu_s
+        return rows
+
+
 def _batches(entries: Iterator[Found | Unreadable]) -> Iterator[list[Found | Unreadable]]:
     while batch := list(islice(entries, BATCH)):
         yield batch
 
 
-def _store(database: Database, scan: Scan, root: bytes, found: Sequence[Found], began, readers) -> None:
+def _store(database: Database, scan: Scan, root: bytes, found: Sequence[Found], readers: Readers) -> None:
+    paths = [file.path for file in found]
     with database.read() as connection:
-        known = tracks.read_known(connection, scan.library_id, [file.path for file in found])
+        known = tracks.read_known(connection, scan.library_id, paths)
     fresh = [file for file in found if not _is_known(file, known.get(file.path))]
-    rows = list(readers.map(lambda file: _read(root, file), fresh))
-    new = [row for row in rows if row["path"] not in known]
-    changed = [{**row, "id": known[row["path"]].id} for row in rows if row["path"] in known]
-    same = {file.path for file in found} - {file.path for file in fresh}
+    rows = readers.read(root, fresh)
     with database.write() as connection:
+        known = tracks.lock_known(connection, scan.library_id, paths)  # another scan may have come first
+        new = [row for row in rows if row["path"] not in known]
+        changed = [{**row, "id": known[row["path"]].id} for row in rows if row["path"] in known]
+        same = set(paths) - {file.path for file in fresh}
         if new:
-            tracks.insert_tracks(connection, scan.library_id, new, began)
+            tracks.insert_tracks(connection, scan.library_id, new, now())
         if changed:
-            tracks.update_tracks(connection, changed, began)
+            tracks.update_tracks(connection, changed, now())
         if same:
-            tracks.touch_tracks(connection, [known[path].id for path in same], began)
+            tracks.touch_tracks(connection, [known[path].id for path in same], now())
     scan.seen += len(found)
     scan.new += len(new)
     scan.changed += len(changed)

@@ -4,6 +4,7 @@ import ctypes
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -245,3 +246,10 @@ def bound_by_permissions() -> Iterator[None]:
         yield
     finally:
         assert libc.capset(header, held) == 0
+
+
+def test_two_scans_at_once_enter_each_file_once(database, root):
+    with ThreadPoolExecutor(4) as pool:
+        scans = list(pool.map(lambda _: scan_library(database, root), range(4)))
+    assert sum(scan.new for scan in scans) == 5
+    assert rows(database, "SELECT count(*), count(missing_since) FROM track") == [(5, 0)]
