@@ -21,16 +21,21 @@ lint: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements-dev.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "genremill needs Python 3.11 or newer")'
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --requirement requirements.lock
+	.venv/bin/pip install --quiet --requirement requirements-dev.lock
 	.venv/bin/pip install --quiet --no-deps --editable .
 	touch $@
 
+# requirements.lock: what runs; requirements-dev.lock: that, and what tests
 lock:
-	.venv/bin/pip install --quiet --upgrade --editable '.[dev]'
-	.venv/bin/pip freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+cpu//' > requirements.lock
+	$(PYTHON) -m venv .lock
+	.lock/bin/pip install --quiet torch==2.13.0 && .lock/bin/pip install --quiet .
+	.lock/bin/pip freeze --exclude genremill | sed 's/+cpu//' > requirements.lock
+	.lock/bin/pip install --quiet '.[dev]'
+	.lock/bin/pip freeze --exclude genremill | sed 's/+cpu//' > requirements-dev.lock
+	rm -rf .lock
 
 clean:
 	rm -rf .venv .sample build *.egg-info
