@@ -1,8 +1,8 @@
 """What a file's header says: duration, codec, rate and tags, read with mutagen."""
 
+import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 
 import mutagen
 from mutagen.aac import AAC
@@ -27,7 +27,19 @@ KINDS = {
     ".m4b": MP4, ".mp4": MP4, ".alac": MP4, ".aac": AAC, ".wav": WAVE, ".aif": AIFF, ".aiff": AIFF, ".wma": ASF,
     ".wv": WavPack, ".ape": MonkeysAudio, ".tta": TrueAudio,
 }  # fmt: skip
-STRICT = (FLAC, MP4, OggVorbis, OggOpus, OggFLAC, WAVE, AIFF, ASF, WavPack, MonkeysAudio, TrueAudio, MP3)
+MAGIC = (  # where it stands, what it is, and what it may be
+    (0, b"fLaC", (FLAC,)),
+    (0, b"OggS", (OggVorbis, OggOpus, OggFLAC)),
+    (0, b"RIFF", (WAVE,)),
+    (0, b"FORM", (AIFF,)),
+    (4, b"ftyp", (MP4,)),
+    (0, b"wvpk", (WavPack,)),
+    (0, b"MAC ", (MonkeysAudio,)),
+    (0, b"TTA1", (TrueAudio,)),
+    (0, b"\x30\x26\xb2\x75", (ASF,)),
+    (0, b"ID3", (MP3, AAC, FLAC, TrueAudio)),
+    (0, b"\xff", (MP3, AAC)),
+)
 CODECS = {
     MP3: "mp3", FLAC: "flac", OggFLAC: "flac", OggVorbis: "vorbis", OggOpus: "opus", AAC: "aac", WAVE: "pcm",
     AIFF: "pcm", ASF: "wma", WavPack: "wavpack", MonkeysAudio: "ape", TrueAudio: "tta",
@@ -57,24 +69,34 @@ class Header:
 def read_header(path: bytes) -> Header:
     """The header of an audio file; all None when nothing can be read from it."""
     try:
-        name = Path(path.decode("utf-8", "surrogateescape"))
-        if not stat.S_ISREG(name.stat().st_mode):
-            return Header()
-        file = _open(name)
+        file = _open(path)
         return Header() if file is None else _facts(file)
     except Exception:  # mutagen raises what its parsers stumble over; the decoder will say what is wrong
         return Header()
 
 
-def _open(path: Path):
-    """The file, as what its suffix says; where that lies, as the first kind that understands it."""
-    wanted = KINDS.get(path.suffix.lower())
-    for kind in dict.fromkeys(filter(None, (wanted, *STRICT))):
+def _open(path: bytes):
+    """The file, as what its first bytes or, where these may be anything, its suffix says. None: nobody knows it."""
+    by_magic = _kinds_by_magic(path)
+    by_suffix = KINDS.get(os.fsdecode(path[path.rfind(b".") :]).lower())
+    kinds = by_magic if by_magic and by_suffix not in by_magic else (by_suffix, *by_magic)
+    for kind in dict.fromkeys(filter(None, kinds)):
         try:
-            return kind(path)
-        except (mutagen.MutagenError, EOFError):
+            return kind(os.fsdecode(path))
+        except mutagen.MutagenError:
             continue
     return None
+
+
+def _kinds_by_magic(path: bytes) -> tuple[type, ...]:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise ValueError("not a file")
+        head = os.pread(file, 16, 0)
+    finally:
+        os.close(file)
+    return next((kinds for at, magic, kinds in MAGIC if head.startswith(magic, at)), ())
 
 
 def _facts(file) -> Header:

@@ -1,10 +1,9 @@
 """What makes two files the same audio: the audio payload without tags and pictures."""
 
-import io
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 from xxhash import xxh3_128
 
@@ -60,8 +59,14 @@ def same_audio(one: bytes, other: bytes) -> bool:
         return False
 
 
-def _open(path: bytes) -> BinaryIO:
-    return Path(path.decode("utf-8", "surrogateescape")).open("rb")
+@contextmanager
+def _open(path: bytes) -> Iterator[int]:
+    """A descriptor: reading at offsets through it costs a quarter of what a file object's seek and read do."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 def _sampled(length: int) -> Iterator[tuple[int, int]]:
@@ -71,7 +76,7 @@ def _sampled(length: int) -> Iterator[tuple[int, int]]:
     return (((length - BLOCK_BYTES) * block // (BLOCKS - 1), BLOCK_BYTES) for block in range(BLOCKS))
 
 
-def _read(file: BinaryIO, payload: Payload, offset: int, size: int) -> bytes:
+def _read(file: int, payload: Payload, offset: int, size: int) -> bytes:
     """Bytes of the payload, as if its extents were one."""
     if not payload.is_ogg:
         return _join(file, payload.extents, offset, size)
@@ -79,14 +84,13 @@ def _read(file: BinaryIO, payload: Payload, offset: int, size: int) -> bytes:
     return _blank_page_numbers(_join(file, payload.extents, offset - before, before + size))[before:]
 
 
-def _join(file: BinaryIO, extents: Extents, offset: int, size: int) -> bytes:
+def _join(file: int, extents: Extents, offset: int, size: int) -> bytes:
     parts = []
     for start, length in extents:
         if size <= 0:
             break
         if offset < length:
-            file.seek(start + offset)
-            parts.append(file.read(min(size, length - offset)))
+            parts.append(os.pread(file, min(size, length - offset), start + offset))
             size -= length - offset
             offset = 0
         else:
@@ -94,9 +98,9 @@ def _join(file: BinaryIO, extents: Extents, offset: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def find_payload(file: BinaryIO) -> Payload:
+def find_payload(file: int) -> Payload:
     """Where the audio of an open file is. A file that is not understood is all payload."""
-    end = file.seek(0, io.SEEK_END)
+    end = os.fstat(file).st_size
     start = _skip_id3v2(file, end)
     head = _at(file, start, 16)
     if head.startswith(b"fLaC"):
@@ -113,12 +117,11 @@ def find_payload(file: BinaryIO) -> Payload:
     return payload if payload.length > 0 else Payload([(0, end)])
 
 
-def _at(file: BinaryIO, offset: int, size: int) -> bytes:
-    file.seek(max(0, offset))
-    return file.read(size)
+def _at(file: int, offset: int, size: int) -> bytes:
+    return os.pread(file, size, max(0, offset))
 
 
-def _skip_id3v2(file: BinaryIO, end: int) -> int:
+def _skip_id3v2(file: int, end: int) -> int:
     start = 0
     while (head := _at(file, start, 10)).startswith(b"ID3") and len(head) == 10:
         size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
@@ -126,7 +129,7 @@ def _skip_id3v2(file: BinaryIO, end: int) -> int:
     return start if start < end else 0
 
 
-def _skip_trailing_tags(file: BinaryIO, start: int, end: int) -> int:
+def _skip_trailing_tags(file: int, start: int, end: int) -> int:
     """The end of the audio in front of ID3v1 and APEv2 tags, in any order."""
     for _ in range(4):
         if _at(file, end - 128, 3) == b"TAG" and end - 128 >= start:
@@ -142,7 +145,7 @@ def _skip_trailing_tags(file: BinaryIO, start: int, end: int) -> int:
     return end
 
 
-def _flac(file: BinaryIO, position: int, end: int) -> Extents:
+def _flac(file: int, position: int, end: int) -> Extents:
     """From the first frame on: behind the block that is marked as the last of the metadata."""
     while len(head := _at(file, position, 4)) == 4:
         position += 4 + int.from_bytes(head[1:], "big")
@@ -151,7 +154,7 @@ def _flac(file: BinaryIO, position: int, end: int) -> Extents:
     return []
 
 
-def _chunks(file: BinaryIO, position: int, end: int, wanted: bytes, form: bytes) -> Extents:
+def _chunks(file: int, position: int, end: int, wanted: bytes, form: bytes) -> Extents:
     order = "big" if form == b"FORM" else "little"
     while len(head := _at(file, position, 8)) == 8:
         size = int.from_bytes(head[4:], order)
@@ -162,7 +165,7 @@ def _chunks(file: BinaryIO, position: int, end: int, wanted: bytes, form: bytes)
     return []
 
 
-def _mp4(file: BinaryIO, end: int) -> Extents:
+def _mp4(file: int, end: int) -> Extents:
     found, position = [], 0
     for _ in range(MP4_MOST_BOXES):
         head = _at(file, position, 16)
@@ -180,7 +183,7 @@ def _mp4(file: BinaryIO, end: int) -> Extents:
     return found
 
 
-def _ogg(file: BinaryIO, position: int, end: int) -> Extents:
+def _ogg(file: int, position: int, end: int) -> Extents:
     """From the first page on that ends audio: header pages have the granule position 0 or none."""
     for _ in range(OGG_MOST_HEADER_PAGES):
         head = _at(file, position, OGG_PAGE_HEADER_BYTES)

@@ -11,6 +11,7 @@ from sample import write_track
 from tests.audio import write
 
 TAGS = {"title": "Ein Lied", "artist": "Zoë", "album": "日本", "genre": "Jazz"}
+CODECS = {".wav": "pcm", ".flac": "flac", ".ogg": "vorbis", ".mp3": "mp3", ".m4a": "aac"}
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +19,7 @@ def noise():
     return np.random.default_rng(0).normal(0, 0.1, (66_150, 2)).astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    "suffix, codec", [(".wav", "pcm"), (".flac", "flac"), (".ogg", "vorbis"), (".mp3", "mp3"), (".m4a", "aac")]
-)
+@pytest.mark.parametrize("suffix, codec", CODECS.items())
 def test_facts_and_tags(tmp_path, noise, suffix, codec):
     path = tmp_path / f"a{suffix}"
     write_track(path, noise, 44_100, TAGS)
@@ -37,11 +36,14 @@ def test_other_formats(tmp_path, noise, suffix, codec):
     assert header.duration_s == pytest.approx(66_150 / 48_000, abs=0.1)
 
 
-def test_a_suffix_that_lies(tmp_path, noise):
-    path = tmp_path / "a.flac"
-    write_track(path, noise, 44_100, {})
-    path.rename(tmp_path / "a.mp3")
-    assert read_header(os.fsencode(tmp_path / "a.mp3")).codec == "flac"
+@pytest.mark.parametrize("suffix, codec", CODECS.items())
+@pytest.mark.parametrize("lie", [".mp3", ".wma", ".ape", ".mka"])
+def test_a_suffix_that_lies(tmp_path, noise, suffix, codec, lie):
+    path = tmp_path / f"a{suffix}"
+    write_track(path, noise, 44_100, TAGS)
+    path.rename(tmp_path / f"a{lie}")
+    header = read_header(os.fsencode(tmp_path / f"a{lie}"))
+    assert (header.codec, header.title) == (codec, TAGS["title"])
 
 
 def test_tags_are_cleaned(tmp_path, noise):
