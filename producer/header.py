@@ -21,6 +21,8 @@ from mutagen.wave import WAVE
 from mutagen.wavpack import WavPack
 
 LONGEST_TAG = 1000  # characters
+LONGEST_S = 366 * 86_400.0
+MOST = 2**31 - 1  # of a number: what an INTEGER column takes
 
 KINDS = {
     ".mp3": MP3, ".mp2": MP3, ".flac": FLAC, ".ogg": OggVorbis, ".oga": OggVorbis, ".opus": OggOpus, ".m4a": MP4,
@@ -104,7 +106,7 @@ def _facts(file) -> Header:
     duration_s = getattr(info, "length", None)
     tags = {name: _tag(file.tags, keys) for name, keys in TAG_NAMES.items()}
     return Header(
-        duration_s=float(duration_s) if duration_s and duration_s > 0 else None,
+        duration_s=float(duration_s) if duration_s and 0 < duration_s <= LONGEST_S else None,
         codec=_codec(file),
         sample_rate=_positive(getattr(info, "sample_rate", None)),
         channels=_positive(getattr(info, "channels", None)),
@@ -121,7 +123,7 @@ def _codec(file) -> str | None:
 
 
 def _positive(number) -> int | None:
-    return int(number) if number and number > 0 else None
+    return int(number) if number and 0 < number <= MOST else None
 
 
 def _tag(tags, keys: tuple[str, ...]) -> str | None:

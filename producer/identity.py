@@ -13,8 +13,7 @@ WHOLE_BYTES = BLOCKS * BLOCK_BYTES  # a payload up to this size is hashed whole
 OGG_MARK = b"OggS"
 OGG_PAGE_HEADER_BYTES = 27
 OGG_NUMBERS = slice(18, 26)  # of a page header: the page's number and checksum
-OGG_MOST_HEADER_PAGES = 10_000
-MP4_MOST_BOXES = 10_000
+MOST_PARTS = 10_000  # tags, chunks, boxes or pages that are looked at: a partial download may be hours of zeros
 
 Extents = list[tuple[int, int]]  # offset and length, in bytes
 
@@ -123,7 +122,10 @@ def _at(file: int, offset: int, size: int) -> bytes:
 
 def _skip_id3v2(file: int, end: int) -> int:
     start = 0
-    while (head := _at(file, start, 10)).startswith(b"ID3") and len(head) == 10:
+    for _ in range(MOST_PARTS):
+        head = _at(file, start, 10)
+        if not head.startswith(b"ID3") or len(head) < 10:
+            break
         size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
         start += 10 + size + (10 if head[5] & 0x10 else 0)
     return start if start < end else 0
@@ -147,7 +149,10 @@ def _skip_trailing_tags(file: int, start: int, end: int) -> int:
 
 def _flac(file: int, position: int, end: int) -> Extents:
     """From the first frame on: behind the block that is marked as the last of the metadata."""
-    while len(head := _at(file, position, 4)) == 4:
+    for _ in range(MOST_PARTS):
+        head = _at(file, position, 4)
+        if len(head) < 4:
+            break
         position += 4 + int.from_bytes(head[1:], "big")
         if head[0] & 0x80:
             return [(position, max(0, _skip_trailing_tags(file, position, end) - position))]
@@ -156,7 +161,10 @@ def _flac(file: int, position: int, end: int) -> Extents:
 
 def _chunks(file: int, position: int, end: int, wanted: bytes, form: bytes) -> Extents:
     order = "big" if form == b"FORM" else "little"
-    while len(head := _at(file, position, 8)) == 8:
+    for _ in range(MOST_PARTS):
+        head = _at(file, position, 8)
+        if len(head) < 8:
+            break
         size = int.from_bytes(head[4:], order)
         if head[:4] == wanted:
             whole = size == 0xFFFFFFFF or position + 8 + size > end
@@ -167,25 +175,25 @@ def _chunks(file: int, position: int, end: int, wanted: bytes, form: bytes) -> E
 
 def _mp4(file: int, end: int) -> Extents:
     found, position = [], 0
-    for _ in range(MP4_MOST_BOXES):
+    for _ in range(MOST_PARTS):
         head = _at(file, position, 16)
         if len(head) < 8:
             break
         size, body = int.from_bytes(head[:4], "big"), 8
         if size == 1:
             size, body = int.from_bytes(head[8:], "big"), 16
-        size = size or end - position
+        size = min(size or end, end - position)
         if size < body:
             break
         if head[4:8] == b"mdat":
-            found.append((position + body, min(size, end - position) - body))
+            found.append((position + body, size - body))
         position += size
     return found
 
 
 def _ogg(file: int, position: int, end: int) -> Extents:
     """From the first page on that ends audio: header pages have the granule position 0 or none."""
-    for _ in range(OGG_MOST_HEADER_PAGES):
+    for _ in range(MOST_PARTS):
         head = _at(file, position, OGG_PAGE_HEADER_BYTES)
         if len(head) < OGG_PAGE_HEADER_BYTES or not head.startswith(OGG_MARK):
             break

@@ -73,3 +73,12 @@ def test_damage_never_raises(tmp_path, noise, suffix):
             damaged[chance.randrange(min(len(damaged), 2000))] = chance.randrange(256)
         path.write_bytes(damaged)
         assert isinstance(read_header(os.fsencode(path)), Header)
+
+
+def test_numbers_no_column_takes_are_left_out(tmp_path):
+    chunk = b"fmt " + (16).to_bytes(4, "little") + bytes([1, 0, 2, 0]) + b"\xff" * 8 + bytes([4, 0, 16, 0])
+    data = b"data" + (400_000).to_bytes(4, "little") + bytes(400_000)
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF" + (4 + len(chunk + data)).to_bytes(4, "little") + b"WAVE" + chunk + data)
+    header = read_header(os.fsencode(path))
+    assert (header.codec, header.sample_rate, header.channels) == ("pcm", None, 2)

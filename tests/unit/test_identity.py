@@ -131,3 +131,32 @@ def test_damage_never_raises(pair):
             damaged[chance.randrange(min(len(damaged), 3000))] = chance.randrange(256)
         copy.write_bytes(damaged)
         assert len(hash_of(copy)) == 32
+
+
+ZEROS = {
+    ".wav": b"RIFF\xff\xff\xff\x01WAVE",
+    ".aiff": b"FORM\x01\xff\xff\xffAIFF",
+    ".flac": b"fLaC",
+    ".m4a": b"\0\0\0\x08ftyp",
+    ".ogg": b"OggS",
+    ".mp3": b"ID3\x04\0\0\0\0\0\0",
+}
+
+
+@pytest.mark.parametrize("suffix", ZEROS)
+def test_a_download_that_is_all_zeros_is_not_walked_to_its_end(tmp_path, suffix, monkeypatch):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(ZEROS[suffix])
+    os.truncate(path, 50_000_000)
+    reads, pread = [], os.pread
+    monkeypatch.setattr(os, "pread", lambda *args: reads.append(args) or pread(*args))
+    assert len(hash_of(path)) == 32
+    assert len(reads) < 11_000
+
+
+@pytest.mark.parametrize("size", [0x8000000000000000, 0xFFFFFFFFFFFFFFFF, 0x7FFFFFFFFFFFFFFF, 5])
+@pytest.mark.parametrize("box", [b"free", b"mdat"])
+def test_boxes_of_absurd_sizes(tmp_path, size, box):
+    path = tmp_path / "a.m4a"
+    path.write_bytes(b"\0\0\0\x08ftyp\0\0\0\x01" + box + size.to_bytes(8, "big") + PICTURE)
+    assert len(hash_of(path)) == 32
