@@ -115,6 +115,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 for part in (producer_commands, worker_commands, db_commands):
     app.registered_commands.extend(part.registered_commands)
+    app.registered_groups.extend(part.registered_groups)
 
 
 def main() -> None:

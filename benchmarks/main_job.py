@@ -35,7 +35,8 @@ from producer.dispatch import Order
 from producer.follow import follow
 from sample import compose_long
 from worker import checkpoints
-from worker.decode import REGIONS, Cut, read_windows
+from worker.cut import REGIONS, Cut
+from worker.decode import read_windows
 from worker.engine import CPU_BATCH, PCM_SCALE
 
 TRACKS = 60
@@ -107,7 +108,11 @@ def measure_decoding(tracks: list[Path]) -> tuple[float, list[np.ndarray]]:
     cut, windows = the_cut(), []
     for track in tracks[: len(SUFFIXES)]:  # the imports of the decoders
         list(read_windows(os.fsencode(track), cut, 16))
-    spent_s = cpu_s(lambda: windows.extend(np.concatenate(list(read_windows(os.fsencode(t), cut, 16))) for t in tracks))
+    spent_s = cpu_s(
+        lambda: windows.extend(
+            np.concatenate([block.pcm for block in read_windows(os.fsencode(t), cut, 16)]) for t in tracks
+        )
+    )
     return spent_s / len(tracks), windows
 
 

@@ -46,8 +46,8 @@ class Child:
         except OSError:
             raise Died(self._epitaph()) from None
 
-    def answer(self, timeout_s: float) -> tuple[bytes, int, str]:
-        """The next message: kind, number of windows, text; raises Died or TimeoutError."""
+    def answer(self, timeout_s: float) -> tuple[bytes, int, bytes]:
+        """The next message: kind, number of windows, and what follows; raises Died or TimeoutError."""
         self._socket.settimeout(timeout_s)
         try:
             message = self._socket.recv(MESSAGE_BYTES)
@@ -55,7 +55,7 @@ class Child:
             message = b""
         if not message:
             raise Died(self._epitaph())
-        return *HEADER.unpack_from(message), message[HEADER.size :].decode(errors="replace")
+        return *HEADER.unpack_from(message), message[HEADER.size :]
 
     def kill(self) -> None:
         """Kill the process without waiting; answer() then raises Died."""

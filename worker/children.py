@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from worker.child_process import Child, Died
-from worker.decode import Cut, shown
-from worker.decode_child import END, FAILED, NEED, SLOT, TAKEN, TRACK, WINDOWS, Share, order
+from worker.cut import Cut
+from worker.decode import shown
+from worker.decode_child import END, FAILED, NEED, SHAPE, SLOT, TAKEN, TRACK, WINDOWS, Share, order
 from worker.errors import Crashed, TimedOut, TrackError, by_code
 
 START_S = 60.0  # how long a child may take to begin with a file: its start on a busy machine, not the decoding
@@ -40,10 +41,11 @@ class Sink(Protocol):
 
 
 class Block:
-    """Windows in shared memory: `pcm` is int16 (n, window), a view that is valid until release()."""
+    """Windows in shared memory: `pcm` is int16 (n, window), a view that is valid until release(). `frames` and `edge`
+    are theirs, see worker.cut.Place."""
 
-    def __init__(self, pcm: np.ndarray, slot: int, free: "_Channel"):
-        self.pcm = pcm
+    def __init__(self, pcm: np.ndarray, slot: int, free: "_Channel", frames: int = 0, edge: bool = False):
+        self.pcm, self.frames, self.edge = pcm, frames, edge
         self._slot, self._free, self._lock = slot, free, threading.Lock()
 
     def release(self) -> None:
@@ -202,16 +204,16 @@ class _Handler:
         try:
             child = self._give(path, cut, slot)
             while True:
-                kind, count, text = child.answer(self._deadline_s)
+                kind, count, rest = child.answer(self._deadline_s)
                 if kind == WINDOWS:
                     pcm = self._pcm[slot, : count * cut.window].reshape(count, cut.window)
-                    block, slot = Block(pcm, slot, self._free), None
+                    block, slot = Block(pcm, slot, self._free, *SHAPE.unpack(rest)), None
                     _hand_over(block, sink, path)
                 elif kind == NEED:
                     slot = self._free.get()
                     child.ask(SLOT, slot)
                 elif kind == FAILED:
-                    raise by_code(*text.split("\n", 1))
+                    raise by_code(*rest.decode(errors="replace").split("\n", 1))
                 elif kind == END:
                     return
         finally:

@@ -7,58 +7,42 @@ import itertools
 import math
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import soxr
 
+from worker.cut import REGIONS, Cut, Place
 from worker.errors import Empty, Missing, OutOfMemory, Silent, TrackError, Undecodable, Unreadable
 from worker.readers import Broken, ContainerReader, SoundfileReader
 
-REGIONS = 3
-REGION_S = 11.4
 CONTEXT_S = 0.05  # read on both sides of a region, so that the resampler's filter sees what the whole track would give
 FULL_SCALE = 32768  # int16 of a sample of 1.0
 SILENCE = 32  # the loudest int16 of a window nobody hears: -60 dBFS
 
 
-@dataclass(frozen=True)
-class Cut:
-    """What to read of a file, in the model's terms.
+class Windows(NamedTuple):
+    """Some of a track's windows, back to back or not."""
 
-    sample_rate is in Hz; window is in samples at that rate; coverage is "regions" (REGIONS stretches of at most
-    REGION_S seconds, spread evenly) or "full" (the whole track).
-    """
-
-    sample_rate: int
-    window: int
-    coverage: str = "regions"
-
-    def __post_init__(self):
-        if self.coverage not in ("regions", "full"):
-            raise ValueError(f"coverage is 'regions' or 'full', not {self.coverage!r}")
-        if self.sample_rate < 1 or self.window < 1:
-            raise ValueError(f"sample_rate and window are positive, not {self.sample_rate} and {self.window}")
-
-    @property
-    def region_windows(self) -> int:
-        """Whole windows in one region: at least one."""
-        return max(1, int(REGION_S * self.sample_rate / self.window))
+    pcm: np.ndarray  # int16 (windows, cut.window), mono, full scale 32768
+    frames: int  # see Place
+    edge: bool
 
 
-def read_windows(path: bytes, cut: Cut, limit: int) -> Iterator[np.ndarray]:
-    """The track's audible windows in blocks of 1 to `limit`: int16 (n, cut.window), mono, full scale 32768.
+def read_windows(path: bytes, cut: Cut, limit: int) -> Iterator[Windows]:
+    """The track's audible windows in blocks of 1 to `limit`.
 
-    A track shorter than a window is padded with zeros; a longer one's tail that fills no window is left out. Raises
-    Missing, Unreadable, Empty, Undecodable, Silent or OutOfMemory, each a sentence that names the file.
+    A track shorter than a window is padded with zeros; a longer one's tail that fills no window is left out. Where a
+    track is cut as published, silent windows are among them. Raises Missing, Unreadable, Empty, Undecodable, Silent or
+    OutOfMemory, each a sentence that names the file.
     """
     name = shown(path)
     try:
         with _Track(path, name) as track:
-            windows = _audible_windows(track, cut)
-            while block := list(itertools.islice(windows, limit)):
-                yield np.stack(block)
+            for (frames, edge), windows in itertools.groupby(_chosen_windows(track, cut), lambda found: found[0][1:]):
+                while block := [pcm for _, pcm in itertools.islice(windows, limit)]:
+                    yield Windows(np.stack(block), frames, edge)
     except MemoryError as error:
         raise OutOfMemory(f"{name}: decoding it takes more memory than a decoder may use; look at the file") from error
 
@@ -68,47 +52,63 @@ def shown(path: bytes) -> str:
     return os.path.basename(path).decode("utf-8", "backslashreplace")  # noqa: PTH119 (pathlib takes no bytes)
 
 
-def _audible_windows(track: "_Track", cut: Cut) -> Iterator[np.ndarray]:
+def _chosen_windows(track: "_Track", cut: Cut) -> Iterator[tuple[Place, np.ndarray]]:
     """Windows of the regions; where these give none, the first audible ones of a walk through the whole track."""
-    per_region = cut.region_windows
-    found = False
-    for start in _region_starts(track.seconds, cut):
-        samples = track.samples(cut.sample_rate, start, per_region * cut.window)
-        for window in filter(_audible, _windows(samples, cut.window)):
-            found = True
-            yield window
+    total, found = track.length(cut.sample_rate), False
+    if cut.coverage == "full" and cut.hop:
+        for place, window in _windows(track, cut, cut.published(total)):
+            found |= _audible(window)
+            yield place, window
+    for places in cut.regions(total):
+        for place, window in _windows(track, cut, places):
+            if _audible(_without_context(window, cut)):
+                found = True
+                yield place, window
     if found:
         return
-    walk = filter(_audible, _windows(track.samples(cut.sample_rate, 0), cut.window, pad=True))
-    for window in itertools.islice(walk, REGIONS * per_region if cut.coverage == "regions" else None):
+    walk = _windows(track, cut, cut.walk(), pad=True)
+    heard = ((place, window) for place, window in walk if _audible(_without_context(window, cut)))
+    for place, window in itertools.islice(heard, REGIONS * cut.region_windows if cut.coverage == "regions" else None):
         found = True
-        yield window
+        yield place, window
     if not found:
         raise track.nothing()
 
 
-def _region_starts(seconds: float, cut: Cut) -> list[int]:
-    """First samples of the regions, their centres at 1/6, 3/6, 5/6; none when the track is to be read whole."""
-    total, region = int(seconds * cut.sample_rate), cut.region_windows * cut.window
-    if cut.coverage == "full" or total < REGIONS * region:
-        return []
-    return [(2 * i + 1) * total // (2 * REGIONS) - region // 2 for i in range(REGIONS)]
+def _windows(track: "_Track", cut: Cut, places: Iterable[Place], *, pad: bool = False):
+    """The windows at these places, which ascend: pairs of Place and int16 (cut.window,). Zeros lie around the track;
+    `pad` fills up the one of a track that has not even one."""
+    samples, pcm, begin = None, np.zeros(0, np.int16), 0
+    for count, place in enumerate(places):
+        if samples is None:
+            begin = place.start
+            pcm = np.zeros(max(0, -begin), np.int16)
+            samples = map(_pcm, track.samples(cut.sample_rate, max(0, begin), _span(places, cut)))
+        pcm, begin = pcm[place.start - begin :], place.start
+        pcm = _filled(pcm, samples, cut.window)
+        if len(pcm) < cut.needed(place) and (not pad or count or len(pcm) <= max(0, -begin)):
+            return
+        yield place, np.pad(pcm[: cut.window], (0, max(0, cut.window - len(pcm))))
 
 
-def _windows(samples: Iterator[np.ndarray], size: int, *, pad: bool = False) -> Iterator[np.ndarray]:
-    """Back-to-back int16 windows (size,) of float chunks; `pad` fills up the one of a track that has not even one."""
-    window, filled, count = np.zeros(size, np.int16), 0, 0
-    for chunk in samples:
-        pcm = _pcm(chunk)
-        while len(pcm):
-            part = pcm[: size - filled]
-            window[filled : filled + len(part)] = part
-            pcm, filled = pcm[len(part) :], filled + len(part)
-            if filled == size:
-                yield window
-                window, filled, count = np.zeros(size, np.int16), 0, count + 1
-    if pad and filled and not count:
-        yield window
+def _span(places: Iterable[Place], cut: Cut) -> int | None:
+    """Samples from the first to the last window's end; None where there is no last one."""
+    if not isinstance(places, list):
+        return None
+    return places[-1].start + cut.window - max(0, places[0].start)
+
+
+def _filled(pcm: np.ndarray, samples: Iterator[np.ndarray], size: int) -> np.ndarray:
+    """These samples and as many chunks more as it takes to have `size` of them, or all there are."""
+    parts, count = [pcm], len(pcm)
+    while count < size and (chunk := next(samples, None)) is not None:
+        parts.append(chunk)
+        count += len(chunk)
+    return np.concatenate(parts) if len(parts) > 1 else pcm
+
+
+def _without_context(window: np.ndarray, cut: Cut) -> np.ndarray:
+    return window[cut.context : cut.context + cut.stride]
 
 
 def _pcm(samples: np.ndarray) -> np.ndarray:
@@ -132,7 +132,7 @@ class _Track:
         try:
             if not os.fstat(self._fd).st_size:
                 raise Empty(f"{name}: the file has no bytes; copy it again or remove it")
-            self.seconds = self._open_best()
+            self._open_best()
         except BaseException:
             self.__exit__()
             raise
@@ -145,14 +145,17 @@ class _Track:
             reader.close()
         os.close(self._fd)
 
-    def _open_best(self) -> float:
-        """Open the reader that suits the file; the length of the track in seconds, as its header says."""
+    def _open_best(self) -> None:
+        """Open the reader that suits the file."""
         best = next(self._readers(), None)
         if best is None:
             raise self.nothing()
         if isinstance(best, SoundfileReader) and best.subtype == "OPUS" and self._opened(ContainerReader):
             self._open.reverse()  # the same samples in less than half the time
-        return self._open[0].frames / self._open[0].rate
+
+    def length(self, rate: int) -> int:
+        """Samples at `rate`, as the file's header says."""
+        return math.ceil(self._open[0].frames * rate / self._open[0].rate)
 
     def samples(self, rate: int, start: int, count: int | None = None) -> Iterator[np.ndarray]:
         """Mono float32 chunks at `rate`, from sample `start` on; a reader that breaks hands over to the next one."""

@@ -18,13 +18,16 @@ from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 
-from worker.decode import Cut, read_windows
+from worker.cut import Cut
+from worker.decode import Windows, read_windows
 from worker.errors import OutOfMemory, TrackError
 
-# Parent to child: the kind, a slot, and for TRACK the file's path. Child to parent: the kind, how many windows, text.
+# Parent to child: the kind, a slot, and for TRACK an order. Child to parent: the kind, how many windows, and what
+# these are, or what failed.
 # The sockets keep the borders of messages, so there are no lengths.
 HEADER = struct.Struct("<cI")
-ORDER = struct.Struct("<II?")  # sample rate, window, whether all of the track; then the path
+ORDER = struct.Struct("<II?I")  # sample rate, window, whether all of the track, hop; then the path
+SHAPE = struct.Struct("<I?")  # frames, edge
 TRACK, SLOT = b"T", b"S"  # read this file into that slot | go on in that slot
 TAKEN, WINDOWS, NEED, END, FAILED = b"K", b"W", b"N", b"E", b"F"
 MESSAGE_BYTES = 1 << 17
@@ -62,7 +65,7 @@ class Share:
 
 def order(path: bytes, cut: Cut) -> bytes:
     """What follows the header of TRACK."""
-    return ORDER.pack(cut.sample_rate, cut.window, cut.coverage == "full") + path
+    return ORDER.pack(cut.sample_rate, cut.window, cut.coverage == "full", cut.hop) + path
 
 
 def main(arguments: list[str]) -> int:
@@ -81,22 +84,22 @@ def main(arguments: list[str]) -> int:
     while message := control.recv(MESSAGE_BYTES):
         _, slot = HEADER.unpack_from(message)
         control.send(HEADER.pack(TAKEN, 0))
-        rate, window, full = ORDER.unpack_from(message, HEADER.size)
+        rate, window, full, hop = ORDER.unpack_from(message, HEADER.size)
         path = message[HEADER.size + ORDER.size :]
-        cut = Cut(rate, window, "full" if full else "regions")
+        cut = Cut(rate, window, "full" if full else "regions", hop)
         _serve(control, pcm, slot, read_windows(path, cut, share.limit(cut)))
     return 0
 
 
-def _serve(control: socket.socket, pcm: np.ndarray, slot: int, blocks: Iterator[np.ndarray]) -> None:
+def _serve(control: socket.socket, pcm: np.ndarray, slot: int, blocks: Iterator[Windows]) -> None:
     """Read one file: WINDOWS for each block, NEED before a further one, then END or FAILED."""
     try:
         for number, block in enumerate(blocks):
             if number:
                 control.send(HEADER.pack(NEED, 0))
                 _, slot = HEADER.unpack_from(control.recv(MESSAGE_BYTES) or os._exit(0))
-            pcm[slot, : block.size] = block.ravel()
-            control.send(HEADER.pack(WINDOWS, len(block)))
+            pcm[slot, : block.pcm.size] = block.pcm.ravel()
+            control.send(HEADER.pack(WINDOWS, len(block.pcm)) + SHAPE.pack(block.frames, block.edge))
         control.send(HEADER.pack(END, 0))
     except TrackError as error:
         control.send(HEADER.pack(FAILED, 0) + f"{error.code}\n{error}".encode())

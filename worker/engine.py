@@ -1,6 +1,7 @@
 """The engine owns one device: windows in, probabilities out. Windows of many tracks and jobs share a batch."""
 
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from worker.checkpoints import Model
 from worker.errors import Unclassifiable
@@ -21,12 +23,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Windows that wait for their probabilities."""
+    """Windows that wait for their probabilities, or for their peaks.
+
+    frames and peak: of models that cut a track by frames (checkpoints.Model.hop), see models.ccmusic.PictureNetwork.
+    """
 
     pcm: np.ndarray  # int16 (windows, samples), readable until taken() is called
     taken: Callable[[], None]
-    scored: Callable[[np.ndarray], None]  # gets float32 (windows, labels)
+    scored: Callable[[np.ndarray], None]  # gets float32 (windows, labels); of peaks, (windows,)
     refused: Callable[[Unclassifiable], None]
+    frames: int = 0
+    peak: float = math.nan  # power; NaN: each window's own
+    wants_peak: bool = False
 
 
 class Engine:
@@ -73,17 +81,20 @@ class Engine:
         with self._changed:
             self._changed.wait_for(lambda: self._tickets or self._closed)
             taken, windows = [], 0
-            while self._tickets and (not taken or windows + len(self._tickets[0].pcm) <= self.batch):
+            while self._tickets and (not taken or self._goes_with(self._tickets[0], taken[0], windows)):
                 taken.append(self._tickets.popleft())
                 windows += len(taken[-1].pcm)
             return taken
+
+    def _goes_with(self, ticket: Ticket, first: Ticket, windows: int) -> bool:
+        return ticket.wants_peak == first.wants_peak and windows + len(ticket.pcm) <= self.batch
 
     def _predict(self, tickets: list[Ticket]) -> None:
         pcm = np.concatenate([ticket.pcm for ticket in tickets])
         for ticket in tickets:
             ticket.taken()
         try:
-            probabilities = self._forward(pcm)
+            results = self._forward(pcm, tickets)
         except RuntimeError as error:
             log.exception("a batch of %d windows failed", len(pcm))
             for ticket in tickets:
@@ -91,11 +102,27 @@ class Engine:
             return
         start = 0
         for ticket in tickets:
-            ticket.scored(probabilities[start : start + len(ticket.pcm)])
+            ticket.scored(results[start : start + len(ticket.pcm)])
             start += len(ticket.pcm)
 
     @torch.inference_mode()
-    def _forward(self, pcm: np.ndarray) -> np.ndarray:
-        batches = torch.from_numpy(pcm).split(self.batch)
-        outputs = [self.model.network(batch.to(self.device).float() * PCM_SCALE).float().cpu() for batch in batches]
-        return torch.cat(outputs).numpy()
+    def _forward(self, pcm: np.ndarray, tickets: list[Ticket]) -> np.ndarray:
+        network = self.model.network
+        function = network.peak if tickets[0].wants_peak else network
+        batches = zip(torch.from_numpy(pcm).split(self.batch), *self._framing(tickets), strict=False)
+        outputs = [
+            function(windows.to(self.device).float() * PCM_SCALE, *(values.to(self.device) for values in framing))
+            for windows, *framing in batches
+        ]
+        return torch.cat([output.float().cpu() for output in outputs]).numpy()
+
+    def _framing(self, tickets: list[Ticket]) -> list[tuple[Tensor, ...]]:
+        """What the network is told of each window beside its samples, in batches: frames, and the peaks."""
+        if not self.model.hop:
+            return []
+        counts = torch.tensor([len(ticket.pcm) for ticket in tickets])
+        frames = torch.tensor([ticket.frames for ticket in tickets]).repeat_interleave(counts)
+        if tickets[0].wants_peak:
+            return [frames.split(self.batch)]
+        peaks = torch.tensor([ticket.peak for ticket in tickets], dtype=torch.float32).repeat_interleave(counts)
+        return [frames.split(self.batch), peaks.split(self.batch)]

@@ -27,17 +27,20 @@ def mel_filters(sample_rate: int, fft: int, mels: int) -> Tensor:
 
 
 class MelPower(nn.Module):
-    """Mel power spectrogram: (batch, samples) -> (batch, mels, 1 + samples // hop)."""
+    """Mel power spectrogram: (batch, samples) -> (batch, mels, 1 + samples // hop).
 
-    def __init__(self, sample_rate: int, fft: int, hop: int, mels: int):
+    pad_mode: what lies beyond the waveform's ends, "reflect" or "constant" (zeros, librosa's default).
+    """
+
+    def __init__(self, sample_rate: int, fft: int, hop: int, mels: int, pad_mode: str = "reflect"):
         super().__init__()
-        self.fft, self.hop = fft, hop
+        self.fft, self.hop, self.pad_mode = fft, hop, pad_mode
         self.register_buffer("window", torch.hann_window(fft), persistent=False)
         self.register_buffer("filters", mel_filters(sample_rate, fft, mels), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         spectrum = torch.stft(
-            waveform, self.fft, self.hop, window=self.window, center=True, pad_mode="reflect", return_complex=True
+            waveform, self.fft, self.hop, window=self.window, center=True, pad_mode=self.pad_mode, return_complex=True
         )
         power = torch.view_as_real(spectrum).square().sum(-1)
         return self.filters @ power

@@ -1,6 +1,8 @@
 """The task. The only place where Celery, SQL, decoding and the engine meet."""
 
+import atexit
 import logging
+import math
 import os
 import sys
 import threading
@@ -9,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from celery.exceptions import Reject
+from celery.worker import state
 
 import settings
 from db import jobs
@@ -19,10 +22,12 @@ from settings import GenremillError, Settings
 from worker import checkpoints
 from worker.celery import app
 from worker.children import Block, DecodePool
-from worker.decode import Cut
+from worker.cut import Cut
 from worker.engine import Engine, Ticket
 from worker.errors import TrackError, Unclassifiable
+from worker.launch import SETUP_EXIT_CODE
 from worker.pool import drained, stopping
+from worker.replay import Held, Replay
 from worker.writer import Writer
 
 PROGRESS_S = 0.5  # between two progress events of a job
@@ -156,12 +161,15 @@ class TrackRun:
         self._ended = False
         self._error: TrackError | None = None
         self._began = time.monotonic()
+        self.peak = math.nan  # the power that is 0 dB; NaN: each window's own
 
-    def windows(self, block: Block) -> None:
+    def windows(self, block: Block | Held) -> None:
         """From the decoder."""
         with self._lock:
             self._waiting += len(block.pcm)
-        self.loaded.engine.submit(Ticket(block.pcm, block.release, self._add, self._refuse))
+        self.loaded.engine.submit(
+            Ticket(block.pcm, block.release, self._add, self._refuse, frames=block.frames, peak=self.peak)
+        )
 
     def end(self) -> None:
         """From the decoder: that was all."""
@@ -219,8 +227,8 @@ class TrackRun:
 class JobRun:
     """A claimed job, from its first track to its last."""
 
-    def __init__(self, task, job: ClaimedJob, station: Station):
-        self.task, self.job, self.station = task, job, station
+    def __init__(self, task, job: ClaimedJob, station: Station, loaded: Loaded):
+        self.task, self.job, self.station, self.loaded = task, job, station, loaded
         self.progress = JobProgress()
         self._renew_at = time.monotonic() + station.config.lease_s / 3
         self._report_at = 0.0
@@ -228,14 +236,13 @@ class JobRun:
 
     def run(self) -> int:
         """Analyse the tracks. Returns how many have an outcome; the rest is for whoever takes the job next."""
-        loaded = self.station.model(self.job)
-        cut = Cut(loaded.engine.model.sample_rate, loaded.engine.model.window, self.job.coverage)
+        model = self.loaded.engine.model
+        cut = Cut(model.sample_rate, model.window, self.job.coverage, model.hop)
         begun = 0
         for track in self.job.tracks:
             if stopping.is_set() or not self._held:
                 break
-            run = TrackRun(self.job, track, self.station, loaded, self.progress)
-            self.station.decoders.submit(self.station.path(track), cut, run)
+            self.station.decoders.submit(self.station.path(track), cut, self._sink(track))
             begun += 1
             self._tend()
         while not self.progress.wait(begun, PROGRESS_S) and self._held:
@@ -243,6 +250,11 @@ class JobRun:
         if self.progress.error is not None:
             raise self.progress.error
         return self.progress.stored
+
+    def _sink(self, track: ClaimedTrack) -> TrackRun | Replay:
+        run = TrackRun(self.job, track, self.station, self.loaded, self.progress)
+        engine = self.loaded.engine
+        return Replay(engine, run) if engine.model.hop and self.job.coverage == "full" else run
 
     def report(self) -> None:
         """Tell Flower: "48/64"."""
@@ -276,13 +288,31 @@ def classify(self, job_id: str) -> str:
         job = jobs.claim_job(connection, job_id, station.node, station.config.lease_s, now())
     if job is None:
         return "held by another worker, or done"
-    run = JobRun(self, job, station)
+    try:
+        loaded = station.model(job)
+    except GenremillError as error:
+        _hand_back(station, job)
+        _refuse_to_work(error)
+        raise Reject(str(error), requeue=True) from error
+    run = JobRun(self, job, station, loaded)
     done = run.run()
     if done < len(job.tracks):
-        with station.database.write() as connection:
-            jobs.hand_back_job(connection, job)
+        _hand_back(station, job)
         raise Reject("this worker is stopping", requeue=True)
     with station.database.write() as connection:
         jobs.finish_job(connection, job, now())
     run.report()
     return f"{done}/{len(job.tracks)} tracks, {run.progress.failed} failed"
+
+
+def _hand_back(station: Station, job: ClaimedJob) -> None:
+    with station.database.write() as connection:
+        jobs.hand_back_job(connection, job)
+
+
+def _refuse_to_work(error: GenremillError) -> None:
+    """Stop this worker, which lacks what a job needs and would take it again and again; its last line says why."""
+    if not stopping.is_set():
+        stopping.set()
+        state.should_stop = SETUP_EXIT_CODE
+        atexit.register(print, f"genremill: {error}", file=sys.stderr)

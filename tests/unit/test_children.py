@@ -14,7 +14,8 @@ import pytest
 
 from tests import audio
 from worker.children import Block, DecodePool
-from worker.decode import Cut, read_windows
+from worker.cut import Cut
+from worker.decode import read_windows
 from worker.errors import Crashed, Missing, OutOfMemory, TimedOut, TrackError
 
 MUSICNN = Cut(16_000, 47_872)
@@ -106,7 +107,7 @@ def alive(pid):
 def test_windows_arrive_as_decoded(pool_of, music):
     track = send(pool_of(), music)
     assert track.wait() is None
-    assert np.array_equal(np.concatenate(track.pcm), next(read_windows(music, MUSICNN, 16)))
+    assert np.array_equal(np.concatenate(track.pcm), next(read_windows(music, MUSICNN, 16)).pcm)
 
 
 def test_a_long_track_comes_in_order_through_few_slots(pool_of, music):

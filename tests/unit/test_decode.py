@@ -11,7 +11,8 @@ import soxr
 
 from tests import audio
 from worker import decode
-from worker.decode import Cut, read_windows
+from worker.cut import Cut
+from worker.decode import read_windows
 from worker.errors import Empty, Missing, OutOfMemory, Silent, TrackError, Undecodable, Unreadable
 
 MUSICNN = Cut(16_000, 47_872)
@@ -23,7 +24,7 @@ LOSSLESS = ["wav", "flac", "wv"]
 
 
 def windows(path, cut=MUSICNN, limit=16):
-    return np.concatenate(list(read_windows(os.fsencode(path), cut, limit)))
+    return np.concatenate([block.pcm for block in read_windows(os.fsencode(path), cut, limit)])
 
 
 def rate_for(kind):
@@ -67,7 +68,7 @@ def test_lossless_regions_are_those_of_the_whole_track_resampled(tracks, kind):
     else:
         samples = sf.read(tracks(kind), dtype="float32")[0]
     whole = reference(samples, 44_100)
-    starts = decode._region_starts(60, MUSICNN)
+    starts = [places[0].start for places in MUSICNN.regions(60 * 16_000)]
     expected = np.concatenate([whole[start : start + 3 * 47_872] for start in starts])
     assert np.abs(windows(tracks(kind)).ravel().astype(int) - expected).max() <= 1
 
@@ -76,7 +77,7 @@ def test_lossless_regions_are_those_of_the_whole_track_resampled(tracks, kind):
 def test_seeking_gives_what_reading_on_gives(tracks, kind):
     whole, regions = windows(tracks(kind), FINE_FULL).ravel(), windows(tracks(kind), FINE)
     with decode._Track(os.fsencode(tracks(kind)), "") as track:
-        starts = decode._region_starts(track.seconds, FINE)
+        starts = [places[0].start for places in FINE.regions(track.length(16_000))]
     for start, region in zip(starts, np.split(regions, 3), strict=True):
         lags = range(-16, 17) if kind == "webm" else [0]  # Matroska's clock counts whole milliseconds
         off = [np.abs(region.ravel().astype(int) - whole[start + lag :][: region.size]).max() for lag in lags]
@@ -94,12 +95,12 @@ def test_full_is_the_whole_track_resampled_at_once(tracks):
 def test_any_rate_of_the_file(tmp_path, rate):
     path = audio.write(tmp_path / "a.wav", audio.sweep(40, rate), rate)
     whole = reference(sf.read(path, dtype="float32")[0], rate)
-    start = decode._region_starts(40, MUSICNN)[1]
+    start = MUSICNN.regions(40 * 16_000)[1][0].start
     assert np.abs(windows(path)[3].astype(int) - whole[start : start + 47_872]).max() <= 1
 
 
 def test_limit_bounds_each_block(tracks):
-    assert [len(block) for block in read_windows(os.fsencode(tracks("wav")), MUSICNN, 4)] == [4, 4, 1]
+    assert [len(block.pcm) for block in read_windows(os.fsencode(tracks("wav")), MUSICNN, 4)] == [4, 4, 1]
 
 
 def test_a_track_too_short_for_regions_is_read_whole(tmp_path):

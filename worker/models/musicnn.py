@@ -5,11 +5,8 @@ ISC licence, weights/LICENSE.md). Front-end channels with vanishing kernels are 
 scales and shifts; the probabilities are those of the original.
 """
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from worker.features import MelPower
@@ -86,8 +83,8 @@ class Musicnn(nn.Module):
     def __init__(self, channels: list[int], mid: int = 64, units: int = 200):
         super().__init__()
         self.mel = MelPower(SAMPLE_RATE, FFT, HOP, MELS)
-        self.scale = nn.Parameter(torch.ones(()))
-        self.shift = nn.Parameter(torch.zeros(()))
+        self.scale = nn.Parameter(torch.ones(1))
+        self.shift = nn.Parameter(torch.zeros(1))
         kernels = zip(channels, self.TIMBRE_AND_RHYTHM, strict=True)
         self.frontend = nn.ModuleList(Frontend(count, *kernel) for count, kernel in kernels)
         self.mid = nn.ModuleList([Block(sum(channels), mid), Block(mid, mid), Block(mid, mid)])
@@ -114,9 +111,7 @@ class Musicnn(nn.Module):
         return self.classify(self.features(waveform))
 
 
-def load(path: Path) -> Musicnn:
-    """The network with the weights of a safetensors file."""
-    state = load_file(path)
-    network = Musicnn([len(state[f"frontend.{index}.scale"]) for index in range(len(Musicnn.TIMBRE_AND_RHYTHM))])
-    network.load_state_dict(state)
-    return network
+def build(state: dict[str, Tensor]) -> Musicnn:
+    """The network that a state dict is for, without its weights."""
+    scales = (f"frontend.{index}.scale" for index in range(len(Musicnn.TIMBRE_AND_RHYTHM)))
+    return Musicnn([len(state[name]) if name in state else 1 for name in scales])

@@ -1,0 +1,93 @@
+"""Where the windows of a track lie: lengths in, positions out, all in samples at the model's rate."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+REGIONS = 3
+REGION_S = 11.4  # also the published systems' window
+
+
+class Place(NamedTuple):
+    """Where a window lies."""
+
+    start: int  # its first sample, context included: may be in front of the track
+    frames: int = 0  # of the window without context, where it is cut by frames
+    edge: bool = False  # it only counts for the loudest moment of the track: no window is there
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What to read of a file, in the model's terms.
+
+    sample_rate is in Hz; window is in samples at that rate; coverage is "regions" (REGIONS stretches of at most
+    REGION_S seconds, spread evenly) or "full" (the whole track). Windows lie back to back, unless there is a hop
+    (samples between two frames of a spectrogram): then they are REGION_S long, with what is left of `window` as context
+    on both sides, and "full" cuts as the published systems do.
+    """
+
+    sample_rate: int
+    window: int
+    coverage: str = "regions"
+    hop: int = 0
+
+    def __post_init__(self):
+        if self.coverage not in ("regions", "full"):
+            raise ValueError(f"coverage is 'regions' or 'full', not {self.coverage!r}")
+        if self.sample_rate < 1 or self.window < 1:
+            raise ValueError(f"sample_rate and window are positive, not {self.sample_rate} and {self.window}")
+        if self.hop and self.context < 0:
+            raise ValueError(f"a window of {self.window} samples is shorter than {REGION_S} s")
+
+    @property
+    def frames(self) -> int:
+        """Frames in a window without its context; 0 where windows are not cut by frames."""
+        return int(REGION_S * self.sample_rate / self.hop) if self.hop else 0
+
+    @property
+    def stride(self) -> int:
+        """Samples from one window to the next."""
+        return self.frames * self.hop or self.window
+
+    @property
+    def context(self) -> int:
+        """Samples in front of a window, and behind it: it has room for one frame more."""
+        return (self.window // self.hop - self.frames - 1) // 2 * self.hop if self.hop else 0
+
+    @property
+    def region_windows(self) -> int:
+        """Whole windows in one region: at least one."""
+        return max(1, int(REGION_S * self.sample_rate / self.stride))
+
+    def needed(self, place: Place) -> int:
+        """Samples of the window, context in front included, that a track must have for it to count."""
+        return self.context + (place.frames - 1) * self.hop + 1 if self.hop else self.window
+
+    def regions(self, total: int) -> list[list[Place]]:
+        """Windows of the regions of a track of so many samples, their centres at 1/6, 3/6, 5/6; none when the track is
+        to be read whole."""
+        region = self.region_windows * self.stride
+        if self.coverage == "full" or total < REGIONS * region:
+            return []
+        starts = ((2 * i + 1) * total // (2 * REGIONS) - region // 2 for i in range(REGIONS))
+        return [list(itertools.islice(self.walk(start), self.region_windows)) for start in starts]
+
+    def walk(self, start: int = 0) -> Iterator[Place]:
+        """Windows back to back, without end."""
+        return (Place(at - self.context, self.frames) for at in itertools.count(start, self.stride))
+
+    def published(self, total: int) -> list[Place]:
+        """All windows of a track of so many samples as the published systems cut it: by whole frames, and what is left
+        over on both sides; then the edges. None where the track is shorter than a window."""
+        frames = 1 + total // self.hop
+        step = int(REGION_S * frames / (total / self.sample_rate)) if total else frames + 1
+        count = frames // step
+        if not count or step * self.hop + 2 * self.context > self.window:
+            return []
+        first = (frames - count * step) // 2
+        last = first + count * step
+        places = [Place(at * self.hop - self.context, step) for at in range(first, last, step)]
+        before = [Place(-self.context, step, edge=True)] if first else []
+        behind = [Place((frames - step) * self.hop - self.context, step, edge=True)] if last < frames else []
+        return before + places + behind
