@@ -41,7 +41,7 @@ class PictureNetwork(nn.Module):
     Subclasses have logits(pictures): (batch, 3, 224, 224) in [-1, 1] -> (batch, classes).
     """
 
-    context = 0  # frames
+    skipped = 0  # frames at the front of the spectrogram that are context
 
     def look_through(self, power: nn.Module, bins: int) -> "PictureNetwork":
         """Use this spectrogram: a module from (batch, samples) to (batch, bins, frames). Returns the network."""
@@ -50,7 +50,7 @@ class PictureNetwork(nn.Module):
 
     def spectrogram(self, waveform: Tensor) -> Tensor:
         """Power (batch, bins, FRAMES + 1) of windows with their context."""
-        return self.power(waveform)[:, :, self.context : self.context + FRAMES + 1]
+        return self.power(waveform)[:, :, self.skipped : self.skipped + FRAMES + 1]
 
     def peak(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         """The greatest power in each window's first lengths (batch,) frames: (batch,)."""

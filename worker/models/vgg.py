@@ -33,7 +33,7 @@ FEATURES = features("picture of constant-Q", CONTEXT) | {"bins": BINS}
 class Vgg(PictureNetwork):
     """Windows -> probabilities, see PictureNetwork."""
 
-    context = CONTEXT
+    skipped = CONTEXT
 
     def __init__(self, classifier: nn.Module):
         super().__init__()

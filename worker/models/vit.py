@@ -75,8 +75,6 @@ class Encoder(nn.Module):
 class VisionTransformer(PictureNetwork):
     """Windows -> probabilities, see PictureNetwork."""
 
-    context = CONTEXT
-
     def __init__(self, head: nn.Module):
         super().__init__()
         self.class_token = nn.Parameter(torch.empty(1, 1, WIDTH))
@@ -95,4 +93,4 @@ def build(state: dict[str, Tensor]) -> VisionTransformer:
     """The network that a state dict is for, without its weights."""
     with torch.device("meta"):
         network = VisionTransformer(head_like(state, "heads.head", WIDTH))
-    return network.look_through(MelPower(SAMPLE_RATE, FFT, HOP, MELS, "constant"), MELS)
+    return network.look_through(MelPower(SAMPLE_RATE, FFT, HOP, MELS, "none"), MELS)
