@@ -71,6 +71,17 @@ def processes():
 
 
 @pytest.fixture
+def data_dir(tmp_path, monkeypatch):
+    """An empty data folder, which the settings in this process name."""
+    import settings
+
+    monkeypatch.setenv("GENREMILL_DATA_DIR", str(tmp_path / "data"))
+    settings.load.cache_clear()
+    yield tmp_path / "data"
+    settings.load.cache_clear()
+
+
+@pytest.fixture
 def redis_url(tmp_path, processes):
     """The address of an empty Redis of this test's own."""
     from local import start_redis

@@ -71,7 +71,8 @@ class Cut:
         if self.coverage == "full" or total < REGIONS * region:
             return []
         starts = ((2 * i + 1) * total // (2 * REGIONS) - region // 2 for i in range(REGIONS))
-        return [list(itertools.islice(self.walk(start), self.region_windows)) for start in starts]
+        grid = self.hop or 1  # then a window's frames are frames of the whole track's spectrogram
+        return [list(itertools.islice(self.walk(start // grid * grid), self.region_windows)) for start in starts]
 
     def walk(self, start: int = 0) -> Iterator[Place]:
         """Windows back to back, without end."""

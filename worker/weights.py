@@ -6,6 +6,7 @@ import pickle
 import re
 import shutil
 import tempfile
+import warnings
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
@@ -59,7 +60,8 @@ def read_state(source: Path) -> dict[str, Tensor]:
     try:
         with source.open("rb") as file:
             is_safetensors = file.read(9)[8:] == b"{"
-        loaded = load_file(source) if is_safetensors else torch.load(source, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of old kinds of files, which are read or refused anyway
+            loaded = load_file(source) if is_safetensors else torch.load(source, map_location="cpu", weights_only=True)
     except OSError as error:
         raise GenremillError(f"{source} cannot be read: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
@@ -128,6 +130,7 @@ def _store(entry: models.Entry, weights: dict[str, Tensor], labels: tuple[tuple[
             with written.open("rb") as file:
                 sha256 = file_digest(file, "sha256").hexdigest()
                 os.fsync(file.fileno())
+            written.chmod(0o644)
             earlier = checkpoints.stored_files(entry.name)
             path = written.rename(folder / f"{entry.name}.{sha256}.safetensors")
     except OSError as error:
@@ -150,8 +153,8 @@ def fetch_weights(name: str) -> Imported:
     url = hf_hub_url(*entry.published)
     downloads = models.folder() / "downloads"
     try:
+        promised = get_hf_file_metadata(url).etag or ""  # without a server this fails at once, and the next line late
         path = Path(hf_hub_download(*entry.published, local_dir=downloads))
-        promised = get_hf_file_metadata(url).etag or ""
     except Exception as error:  # of the hub, of whatever HTTP library it uses, of the disk
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise GenremillError(f"{url} cannot be fetched: {reason} (run it again, or see HF_ENDPOINT)") from error

@@ -1,0 +1,181 @@
+"""`genremill models` and runs with the published networks, as a person types them."""
+
+import io
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import av
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import soxr
+import torch
+
+from tests import published
+from tests.acceptance.person import Person
+from tests.hub import Hub, serving
+from tests.seeded import seeded_state
+from worker import checkpoints
+from worker.cut import Cut
+from worker.models import vgg, vit
+from worker.models.ccmusic import HOP, SAMPLE_RATE
+
+TINY = Path(__file__).parents[1] / "tiny_model.py"
+TRACKS = (
+    "Clara Voss/Nachtstücke/03 Toccata.wav",
+    "Lowtide/Undertow/02 Slack Water.flac",
+    "The Corner Table/Late Set/03 Orla.ogg",
+    "Ironpress/Anvil/01 Slag.mp3",
+    "Hazel & Rowan/Hedgerow/03 Ridge Road.m4a",
+)
+NETWORKS = {"vit_b_16_mel": ("mel", vit), "vgg19_bn_cqt": ("cqt", vgg)}
+
+
+@pytest.fixture
+def person(tmp_path):
+    return Person(tmp_path, {"HF_HOME": str(tmp_path / "hub"), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"})
+
+
+@pytest.fixture(scope="module")
+def music(library, tmp_path_factory):
+    """A few tracks of the sample library, one of each codec."""
+    root = tmp_path_factory.mktemp("music")
+    for track in TRACKS:
+        shutil.copy(library / track, root)
+    return root
+
+
+def stored(person) -> list[str]:
+    return [path.name for path in (person.home / "data" / "models").glob("*")]
+
+
+def waveform(path: Path) -> np.ndarray:
+    """A file's samples, mono, at 22,050 Hz."""
+    if path.suffix == ".m4a":
+        with av.open(str(path)) as container:
+            rate = container.streams.audio[0].rate
+            samples = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1).T
+    else:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return soxr.resample(samples.mean(1), rate, SAMPLE_RATE, "HQ").astype(np.float32)
+
+
+def reference(model: str, network, path: Path, coverage: str) -> np.ndarray:
+    """A track's probabilities, with librosa, matplotlib and PIL."""
+    feature, module = NETWORKS[model]
+    samples = waveform(path)
+    power = published.power(feature, samples)
+    if coverage == "full":
+        windows = published.cut(librosa.power_to_db(power, ref=np.max), len(samples))
+    else:
+        cut = Cut(SAMPLE_RATE, module.WINDOW, hop=HOP)
+        places = itertools.chain(*cut.regions(len(samples)))
+        if len(samples) < 3 * cut.stride:
+            places = itertools.islice(cut.walk(), len(samples) // cut.stride)
+        starts = [(place.start + cut.context) // HOP for place in places]
+        windows = [librosa.power_to_db(power[:, start : start + cut.frames], ref=np.max) for start in starts]
+    pictures = np.stack([published.draw(window) for window in windows])
+    with torch.inference_mode():
+        return network.logits(torch.from_numpy(pictures) * 2 - 1).softmax(1).mean(0).numpy()
+
+
+@pytest.mark.parametrize(
+    "model, coverage", [("vgg19_bn_cqt", "regions"), ("vgg19_bn_cqt", "full"), ("vit_b_16_mel", "regions")]
+)
+def test_a_run_gives_the_published_pipelines_probabilities(person, music, model, coverage):
+    module = NETWORKS[model][1]
+    state = seeded_state(module)
+    torch.save(state, person.home / "save.pt")
+    assert "16 classes" in person.types("models", "import", "save.pt")
+    (person.home / "save.pt").unlink()
+    counts = person.counts(str(music), "--model", model, "--coverage", coverage)
+    assert (counts["found"], counts["done"]) == (len(TRACKS), len(TRACKS))
+    network = checkpoints.fit(module, state)
+    names = [name for name, _ in module.LABELS]
+    expected = {path: reference(model, network, path, coverage) for path in sorted(music.iterdir())}
+    assert np.ptp(list(expected.values()), axis=0).max() > 0.03  # the network tells the tracks apart
+    for path, probabilities in expected.items():
+        found = dict(person.queries(f"SELECT genre, probability FROM track_genre WHERE path = '{path}'"))
+        assert np.abs([found[name] for name in names] - probabilities).max() < 0.01, path.name
+        assert sum(found.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_without_weights_it_says_what_to_do_and_writes_nothing(person, music):
+    said = person.types("run", str(music), "--model", "vgg19_bn_cqt", code=2)
+    assert "genremill models fetch vgg19_bn_cqt" in said and "genremill models import" in said
+    assert not (person.home / "data").exists()
+
+
+def test_a_model_of_ones_own(person, music):
+    (person.home / "data" / "models").mkdir(parents=True)
+    shutil.copy(TINY, person.home / "data" / "models" / "tiny.py")
+    assert "import FILE --model tiny" in person.types("run", str(music), "--model", "tiny", code=2)
+    weights = {"out.weight": torch.tensor([[90.0, 0.0], [0.0, 90.0], [-9.0, -9.0]]), "out.bias": torch.zeros(3)}
+    torch.save(weights, person.home / "tiny.pt")
+    person.types("models", "import", "tiny.pt", "--model", "tiny")
+    listed = {row["model"]: row for row in person.reads("models", "list")}
+    assert listed["tiny"]["weights"] and not listed["vit_b_16_mel"]["weights"]
+    assert "fetch vit_b_16_mel" in listed["vit_b_16_mel"]["missing"]
+    assert person.counts(str(music), "--model", "tiny")["done"] == len(TRACKS)
+    rows = person.queries("SELECT path, sum(probability), count(*) FROM track_tag WHERE model = 'tiny' GROUP BY path")
+    assert len(rows) == len(TRACKS)
+    assert all(total == pytest.approx(1) and count == 3 for _, total, count in rows)
+
+
+@pytest.fixture(scope="module")
+def published_file():
+    """The bytes of a save.pt."""
+    file = io.BytesIO()
+    torch.save(seeded_state(vgg, "plain"), file)
+    return file.getvalue()
+
+
+FILE = "/ccmusic-database/music_genre/resolve/main/vgg19_bn_cqt/save.pt"
+
+
+def test_fetch(person, published_file):
+    with serving(Hub(FILE, published_file)) as hub:
+        person.settings["HF_ENDPOINT"] = hub.address
+        said = json.loads(person.types("models", "fetch", "vgg19_bn_cqt", "--json"))
+    assert (said["model"], said["classes"]) == ("vgg19_bn_cqt", 16)
+    assert stored(person) == [f"vgg19_bn_cqt.{said['weights']}.safetensors"]
+
+
+def test_a_fetch_that_was_cut_off_goes_on_where_it_was(person, published_file):
+    half = len(published_file) // 2
+    with serving(Hub(FILE, published_file, stops_at=half)) as hub:
+        person.settings["HF_ENDPOINT"] = hub.address
+        process = person.start("models", "fetch", "vgg19_bn_cqt")
+        _, said = process.communicate(timeout=100)
+        if process.returncode:
+            assert "again" in said
+            person.types("models", "fetch", "vgg19_bn_cqt")
+    resumed = [int(asked.removeprefix("bytes=").partition("-")[0]) for asked in hub.ranges[1:] if asked]
+    assert resumed and 0 < resumed[0] <= half
+    assert [name.split(".")[0] for name in stored(person)] == ["vgg19_bn_cqt"]
+
+
+@pytest.mark.parametrize(
+    "hub",
+    [
+        lambda content: Hub(FILE, content, promised="0" * 64),
+        lambda content: Hub(FILE, content[: len(content) // 2]),
+        lambda content: Hub("/elsewhere", content),
+    ],
+    ids=["another sha256", "half a file", "not there"],
+)
+def test_a_fetch_that_fails_stores_nothing(person, published_file, hub):
+    with serving(hub(published_file)) as wrong:
+        person.settings["HF_ENDPOINT"] = wrong.address
+        said = person.types("models", "fetch", "vgg19_bn_cqt", code=2).strip().splitlines()
+    assert said[-1].startswith("genremill: ")
+    assert not [name for name in stored(person) if name.endswith(".safetensors")]
+
+
+def test_a_fetch_without_a_server_is_one_line(person):
+    person.settings["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    said = person.types("models", "fetch", "vit_b_16_mel", code=2).strip().splitlines()
+    assert said[-1].startswith("genremill: http://127.0.0.1:9/") and "HF_ENDPOINT" in said[-1]
