@@ -315,4 +315,4 @@ def _refuse_to_work(error: GenremillError) -> None:
     if not stopping.is_set():
         stopping.set()
         state.should_stop = SETUP_EXIT_CODE
-        atexit.register(print, f"genremill: {error}", file=sys.stderr)
+        atexit.register(print, f"genremill: {error}", file=sys.__stderr__)  # sys.stderr is Celery's log by now

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -85,3 +86,26 @@ def test_progress_is_seen_in_flower(tmp_path, person, processes):
     wait_until(progress, timeout_s=60)
     done, total = next(iter(seen)).strip("'\"").split("/")
     assert 0 <= int(done) <= int(total)
+
+
+def test_a_worker_without_the_weights_gives_its_job_back_and_says_so(tmp_path, person, processes):
+    import torch
+
+    from tests.acceptance.person import write_noises
+
+    write_noises(tmp_path / "noises", 6)
+    models = tmp_path / "data" / "models"
+    models.mkdir(parents=True)
+    shutil.copy(Path(__file__).parents[1] / "tiny_model.py", models / "tiny.py")
+    torch.save({"out.weight": torch.ones(3, 2), "out.bias": torch.zeros(3)}, tmp_path / "tiny.pt")
+    person.types("models", "import", "tiny.pt", "--model", "tiny")
+    person.types("enqueue", str(tmp_path / "noises"), "--model", "tiny")
+
+    elsewhere = Person(tmp_path, {**person.settings, "GENREMILL_DATA_DIR": str(tmp_path / "elsewhere")})
+    said = elsewhere.types("worker", "--device", "cpu", code=2)
+    assert said.strip().splitlines()[-1].startswith("genremill: there is no model 'tiny'")
+    assert person.reads("status")[0]["counts"]["queued"] == 6
+
+    processes.append(person.start("worker", "--device", "cpu", stdout=None, stderr=None))
+    wait_until(lambda: person.reads("status")[0]["finished_at"], timeout_s=60)
+    assert person.reads("status")[0]["counts"]["done"] == 6

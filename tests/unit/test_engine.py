@@ -1,6 +1,8 @@
 """The engine: windows in, probabilities out, whoever they belong to."""
 
 import threading
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from worker import checkpoints
 from worker.checkpoints import Model
 from worker.engine import Engine, Ticket
 from worker.errors import Unclassifiable
+from worker.replay import Replay
 
 
 class Answers:
@@ -97,3 +100,85 @@ def test_a_callback_that_raises_does_not_stop_the_engine(model):
     answers.wait(1)
     engine.close()
     assert list(answers.scored) == ["next"]
+
+
+class Loudness(torch.nn.Module):
+    """A network that cuts by frames: it gives each window's frames and peak back."""
+
+    def peak(self, waveform, lengths):
+        return waveform.amax(1) + lengths
+
+    def forward(self, waveform, lengths, peaks):
+        return torch.stack([lengths.float(), peaks], 1)
+
+
+@pytest.fixture
+def framed(model):
+    engine = Engine(Model(model.checkpoint, Loudness(), 16_000, 8, (), "", hop=2), "cpu", lanes=2)
+    yield engine
+    engine.close()
+
+
+def test_frames_and_peaks_stay_with_their_windows(framed):
+    answers = Answers()
+    for name in range(40):
+        ticket = answers.ticket(name, np.full((1 + name % 4, 8), 16 * name, np.int16))
+        framed.submit(replace(ticket, frames=name, peak=name / 2, wants_peak=name % 3 == 0))
+    answers.wait(40)
+    for name, found in answers.scored.items():
+        expected = [16 * name / 32_768 + name] if name % 3 == 0 else [[name, name / 2]]
+        assert np.allclose(found, expected * (1 + name % 4))
+
+
+class Scores:
+    """Collects what a replay hands on."""
+
+    def __init__(self):
+        self.peak, self.seen, self.ended, self.error = None, [], threading.Event(), None
+
+    def windows(self, block):
+        self.seen.append((block.pcm.copy(), block.frames, self.peak))
+        block.release()
+
+    def end(self):
+        self.ended.set()
+
+    def failed(self, error):
+        self.error = error
+        self.ended.set()
+
+
+def block(value, frames=4, edge=False, windows=2):
+    return SimpleNamespace(
+        pcm=np.full((windows, 8), value, np.int16), frames=frames, edge=edge, release=lambda: None
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("memory", [1 << 20, 1])
+def test_a_replay_holds_windows_until_the_peak_of_all_is_known(framed, monkeypatch, memory):
+    monkeypatch.setattr("worker.replay.MEMORY_BYTES", memory)
+    scores = Scores()
+    replay = Replay(framed, scores)
+    for value, edge in ((100, True), (200, False), (300, False), (32_000, True)):
+        replay.windows(block(value, edge=edge))
+    assert not scores.seen
+    replay.end()
+    assert scores.ended.wait(10)
+    assert [pcm[0, 0] for pcm, _, _ in scores.seen] == [200, 300]
+    assert [frames for _, frames, _ in scores.seen] == [4, 4]
+    assert [peak for _, _, peak in scores.seen] == pytest.approx([32_000 / 32_768 + 4] * 2)
+
+
+def test_a_replay_of_a_track_that_fails_says_so_once(framed):
+    scores, error = Scores(), Unclassifiable("no")
+    replay = Replay(framed, scores)
+    replay.windows(block(100))
+    replay.failed(error)
+    replay.failed(Unclassifiable("again"))
+    assert scores.ended.wait(10) and scores.error is error and not scores.seen
+
+
+def test_a_replay_without_windows_ends(framed):
+    scores = Scores()
+    Replay(framed, scores).end()
+    assert scores.ended.wait(10) and scores.error is None
