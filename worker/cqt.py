@@ -13,7 +13,7 @@ PER_OCTAVE = 12
 BINS = OCTAVES * PER_OCTAVE
 LOWEST_HZ = 32.70319566257483  # C1
 HOP = 512  # samples
-DECIMATOR_BLOCKS = 48  # fastest on a CPU
+DECIMATOR_BLOCKS = 64  # fast on a CPU and on a GPU
 
 
 def octave_kernel() -> tuple[np.ndarray, np.ndarray]:

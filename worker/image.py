@@ -63,12 +63,26 @@ class SpectrogramImage(nn.Module):
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         values = first_frames(values, lengths)
+        kernels = self._kernels(values) if values.is_cuda else None
+        if kernels is not None:
+            return kernels(values, lengths)
         low, high = values.amin((1, 2), keepdim=True), values.amax((1, 2), keepdim=True)
         colours = ((values - low) / (high - low).clamp(min=1e-12) * 256).clamp(max=255).to(torch.uint8)
         columns = (self.pixels * lengths[:, None] / WIDTH).long()
         drawn = colours.flip(1)[:, self.rows].gather(2, columns[:, None].expand(-1, HEIGHT, -1))
         across = rounded(self.jpeg(drawn) @ self.across)
         return rounded(self.down @ across) / 255  # PIL keeps whole numbers, between its two passes too
+
+    def _kernels(self, values: Tensor) -> nn.Module | None:
+        """The same in Triton, made when it is first needed; None where there is no Triton."""
+        if not hasattr(self, "_fast"):
+            try:
+                from worker.picture_kernels import PictureKernels
+            except ImportError:  # torch has brought it with every build for CUDA on Linux
+                self._fast = None
+            else:
+                self._fast = PictureKernels(self, values.shape[1]).to(values.device)
+        return self._fast
 
 
 def first_frames(values: Tensor, lengths: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ import shutil
 import signal
 import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 from tests.acceptance.person import Person
 from tests.conftest import new_postgres_database, wait_until
+from tests.own_model import write_own_model
 
 
 @pytest.fixture
@@ -94,9 +94,7 @@ def test_a_worker_without_the_weights_gives_its_job_back_and_says_so(tmp_path, p
     from tests.acceptance.person import write_noises
 
     write_noises(tmp_path / "noises", 6)
-    models = tmp_path / "data" / "models"
-    models.mkdir(parents=True)
-    shutil.copy(Path(__file__).parents[1] / "tiny_model.py", models / "tiny.py")
+    write_own_model(tmp_path / "data")
     torch.save({"out.weight": torch.ones(3, 2), "out.bias": torch.zeros(3)}, tmp_path / "tiny.pt")
     person.types("models", "import", "tiny.pt", "--model", "tiny")
     person.types("enqueue", str(tmp_path / "noises"), "--model", "tiny")

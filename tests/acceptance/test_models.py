@@ -17,13 +17,13 @@ import torch
 from tests import published
 from tests.acceptance.person import Person
 from tests.hub import Hub, serving
+from tests.own_model import write_own_model
 from tests.seeded import seeded_state
 from worker import checkpoints
 from worker.cut import Cut
 from worker.models import vgg, vit
 from worker.models.ccmusic import HOP, SAMPLE_RATE
 
-TINY = Path(__file__).parents[1] / "tiny_model.py"
 TRACKS = (
     "Clara Voss/Nachtstücke/03 Toccata.wav",
     "Lowtide/Undertow/02 Slack Water.flac",
@@ -110,8 +110,7 @@ def test_without_weights_it_says_what_to_do_and_writes_nothing(person, music):
 
 
 def test_a_model_of_ones_own(person, music):
-    (person.home / "data" / "models").mkdir(parents=True)
-    shutil.copy(TINY, person.home / "data" / "models" / "tiny.py")
+    write_own_model(person.home / "data")
     assert "import FILE --model tiny" in person.types("run", str(music), "--model", "tiny", code=2)
     weights = {"out.weight": torch.tensor([[90.0, 0.0], [0.0, 90.0], [-9.0, -9.0]]), "out.bias": torch.zeros(3)}
     torch.save(weights, person.home / "tiny.pt")

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,11 @@ import torch
 from safetensors.torch import save_file
 
 from settings import GenremillError
+from tests.own_model import write_own_model
 from tests.seeded import seeded_state
 from worker import checkpoints, models, weights
 from worker.models import vgg, vit
 from worker.models.ccmusic import LABELS
-
-TINY = Path(__file__).parents[1] / "tiny_model.py"
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +24,7 @@ def vgg_state():
 @pytest.fixture
 def tiny(data_dir):
     """A model of the user's own, and weights for it."""
-    (data_dir / "models").mkdir(parents=True)
-    shutil.copy(TINY, data_dir / "models" / "tiny.py")
+    write_own_model(data_dir)
     return {"out.weight": torch.tensor([[9.0, 0.0], [0.0, 9.0], [-9.0, -9.0]]), "out.bias": torch.zeros(3)}
 
 
