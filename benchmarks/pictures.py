@@ -67,7 +67,7 @@ def on_gpu(name: str, network: PictureNetwork, samples: int) -> None:
     pictures = torch.rand(GPU_WINDOWS, 3, 224, 224, device="cuda") * 2 - 1
     print(f"{name}, {torch.cuda.get_device_name()}, batches of {GPU_WINDOWS}, us a window:")
     stages = {
-        "int16 to float": lambda: pcm.float() * (1 / 32_768),
+        "int16 to float": lambda: pcm * (1 / 32_768),
         "spectrogram": lambda: network.power(waveforms),
         "decibels": lambda: decibels(power, power.amax((1, 2))),
         "picture": lambda: network.picture(values, lengths),
@@ -76,7 +76,7 @@ def on_gpu(name: str, network: PictureNetwork, samples: int) -> None:
         source, resample = noise(GPU_WINDOWS, samples * rate // SAMPLE_RATE).cuda(), Resample(rate, SAMPLE_RATE, blocks)
         stages[f"resampling from {rate}"] = partial(resample.cuda(), source)
     peaks = torch.full((GPU_WINDOWS,), torch.nan, device="cuda")
-    stages["from int16 to the network's input"] = lambda: network.pictures(pcm.float() / 32_768, lengths, peaks)
+    stages["from int16 to the network's input"] = lambda: network.pictures(pcm * (1 / 32_768), lengths, peaks)
     costs = {stage: gpu_us(work) for stage, work in stages.items()}
     print("  " + ", ".join(f"{stage} {cost:.1f}" for stage, cost in costs.items()))
     needed, resampled = costs["from int16 to the network's input"], costs["resampling from 44100"]

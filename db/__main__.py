@@ -122,9 +122,7 @@ def results(
         writer.writeheader()
         writer.writerows(rows)
     else:
-        columns = ("path", "artist", "title", "genre", "probability")
-        lines = [[*(row[name] for name in columns[:4]), f"{row['probability']:.3f}"] for row in rows]
-        console.print_table("", columns, lines, right=("probability",))
+        _print_rows("", ("path", "artist", "title", "genre", "probability"), rows, right=("probability",))
 
 
 @app.command()
@@ -141,8 +139,16 @@ def genres(path: PathPart = "", model: ModelName = "", kind: Kind = "genre", as_
 
 def print_genres(title: str, rows: list[dict]) -> None:
     """The table of a collection's genres."""
-    lines = [(row["genre"], row["tracks"], f"{row['mean_probability']:.3f}") for row in rows]
-    console.print_table(title, ("genre", "tracks", "mean probability"), lines, right=("tracks", "mean probability"))
+    _print_rows(title, ("genre", "tracks", "mean_probability"), rows, right=("tracks", "mean_probability"))
+
+
+def _print_rows(title: str, columns: tuple[str, ...], rows: list[dict], right: tuple[str, ...]) -> None:
+    """These columns of the rows, and the model's where the rows are of several."""
+    if len({row["model"] for row in rows}) > 1:
+        columns = ("model", *columns)
+    lines = [[f"{row[c]:.3f}" if isinstance(row[c], float) else row[c] for c in columns] for row in rows]
+    headings = {name: name.replace("_", " ") for name in columns}
+    console.print_table(title, tuple(headings.values()), lines, right=[headings[name] for name in right])
 
 
 @app.command()

@@ -111,7 +111,7 @@ class Engine:
         function = network.peak if tickets[0].wants_peak else network
         batches = zip(torch.from_numpy(pcm).split(self.batch), *self._framing(tickets), strict=False)
         outputs = [
-            function(windows.to(self.device).float() * PCM_SCALE, *(values.to(self.device) for values in framing))
+            function(windows.to(self.device) * PCM_SCALE, *(values.to(self.device) for values in framing))
             for windows, *framing in batches
         ]
         return torch.cat([output.float().cpu() for output in outputs]).numpy()

@@ -52,6 +52,9 @@ class Replay:
 
     def windows(self, block: Block) -> None:
         """From the decoder."""
+        if self._over:
+            block.release()
+            return
         with self._lock:
             self._waiting += len(block.pcm)
         if not block.edge:

@@ -119,6 +119,10 @@ def test_a_model_of_ones_own(person, music):
     assert listed["tiny"]["weights"] and not listed["vit_b_16_mel"]["weights"]
     assert "fetch vit_b_16_mel" in listed["vit_b_16_mel"]["missing"]
     assert person.counts(str(music), "--model", "tiny")["done"] == len(TRACKS)
+    assert "model" not in person.types("genres")
+    assert person.counts(str(music))["done"] == len(TRACKS)
+    for table in (person.types("genres"), person.types("results")):
+        assert "model" in table and "tiny" in table and "musicnn" in table
     rows = person.queries("SELECT path, sum(probability), count(*) FROM track_tag WHERE model = 'tiny' GROUP BY path")
     assert len(rows) == len(TRACKS)
     assert all(total == pytest.approx(1) and count == 3 for _, total, count in rows)
