@@ -2,46 +2,36 @@
 
 import atexit
 import logging
-import math
 import os
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
 
-import numpy as np
 from celery.exceptions import Reject
 from celery.worker import state
 
 import settings
 from db import jobs
-from db.jobs import ClaimedJob, ClaimedTrack, Outcome
+from db.jobs import ClaimedJob, ClaimedTrack
 from db.session import Database, connect
 from db.tables import now
 from settings import GenremillError, Settings
 from worker import checkpoints
 from worker.celery import app
-from worker.children import Block, DecodePool
+from worker.children import DecodePool
 from worker.cut import Cut
-from worker.engine import Engine, Ticket
-from worker.errors import TrackError, Unclassifiable
+from worker.engine import Engine
 from worker.launch import SETUP_EXIT_CODE
 from worker.pool import drained, stopping
-from worker.replay import Held, Replay
+from worker.replay import Replay
+from worker.track_run import JobProgress, Loaded, TrackRun
 from worker.writer import Writer
 
 PROGRESS_S = 0.5  # between two progress events of a job
 STALLED_S = 600  # a job without progress for so long lets its lease go
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model in this process: its engine, and the ids of its genres in the order of its probabilities."""
-
-    engine: Engine
-    genre_ids: tuple[int, ...]
 
 
 @dataclass
@@ -124,106 +114,6 @@ def _close_station(**_kwargs) -> None:
         station.close()
 
 
-class JobProgress:
-    """Counts the tracks of a job as they are stored."""
-
-    def __init__(self):
-        self._changed = threading.Condition()
-        self.stored = 0
-        self.failed = 0
-        self.error: Exception | None = None
-        self.moved_at = time.monotonic()
-
-    def add(self, failed: bool, error: Exception | None) -> None:
-        """A track was stored, or could not be."""
-        with self._changed:
-            self.stored += 1
-            self.failed += failed
-            self.error = self.error or error
-            self.moved_at = time.monotonic()
-            self._changed.notify_all()
-
-    def wait(self, tracks: int, timeout_s: float) -> bool:
-        """Whether so many tracks are stored within the time."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self.stored >= tracks, timeout_s)
-
-
-class TrackRun:
-    """One track on its way: windows come from the decoder, probabilities from the engine, one outcome leaves."""
-
-    def __init__(self, job: ClaimedJob, track: ClaimedTrack, station: Station, loaded: Loaded, progress: JobProgress):
-        self.job, self.track, self.station, self.loaded, self.progress = job, track, station, loaded, progress
-        self._lock = threading.Lock()
-        self._sum = np.zeros(len(loaded.genre_ids))  # float64: a long track has thousands of windows
-        self._waiting = 0  # windows in the engine
-        self._scored = 0  # windows
-        self._ended = False
-        self._error: TrackError | None = None
-        self._began = time.monotonic()
-        self.peak = math.nan  # the power that is 0 dB; NaN: each window's own
-
-    def windows(self, block: Block | Held) -> None:
-        """From the decoder."""
-        with self._lock:
-            self._waiting += len(block.pcm)
-        self.loaded.engine.submit(
-            Ticket(block.pcm, block.release, self._add, self._refuse, frames=block.frames, peak=self.peak)
-        )
-
-    def end(self) -> None:
-        """From the decoder: that was all."""
-        self._settle(ended=True)
-
-    def failed(self, error: TrackError) -> None:
-        """From the decoder: there will be no more."""
-        self._settle(ended=True, error=error)
-
-    def _add(self, probabilities: np.ndarray) -> None:
-        if np.isfinite(probabilities).all():
-            self._settle(scored=probabilities)
-        else:
-            self._refuse(Unclassifiable(f"the model {self.job.model} gave no number for some of its windows"))
-
-    def _refuse(self, error: TrackError) -> None:
-        self._settle(error=error, ended=True)
-
-    def _settle(self, ended=False, error=None, scored=()) -> None:
-        with self._lock:
-            was_over = self._is_over()
-            self._ended |= ended
-            self._error = self._error or error
-            self._waiting -= len(scored)
-            self._scored += len(scored)
-            if len(scored):
-                self._sum += scored.sum(0, dtype=np.float64)
-            over = self._is_over() and not was_over
-        if over:
-            self.station.writer.put(self._outcome(), self._stored)
-
-    def _is_over(self) -> bool:
-        return self._ended and (self._error is not None or self._waiting == 0)
-
-    def _stored(self, error: Exception | None) -> None:
-        self.progress.add(self._error is not None, error)
-
-    def _outcome(self) -> Outcome:
-        common = {
-            "job_id": self.job.id,
-            "track_id": self.track.id,
-            "model_id": self.job.model_id,
-            "coverage": self.job.coverage,
-            "device": self.station.device,
-            "amp": False,
-            "windows": self._scored,
-            "elapsed_ms": (time.monotonic() - self._began) * 1000,
-        }
-        if self._error is not None:
-            return Outcome(**common, error_code=self._error.code, error_detail=str(self._error))
-        mean = (self._sum / self._scored).tolist()
-        return Outcome(**common, genre_ids=self.loaded.genre_ids, probabilities=mean)
-
-
 class JobRun:
     """A claimed job, from its first track to its last."""
 
@@ -252,7 +142,7 @@ class JobRun:
         return self.progress.stored
 
     def _sink(self, track: ClaimedTrack) -> TrackRun | Replay:
-        run = TrackRun(self.job, track, self.station, self.loaded, self.progress)
+        run = TrackRun(self.job, track, self.loaded, self.station.writer, self.progress)
         engine = self.loaded.engine
         return Replay(engine, run) if engine.model.hop and self.job.coverage == "full" else run
 

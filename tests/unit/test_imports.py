@@ -44,6 +44,7 @@ INSIDE_WORKER = {
     "worker.pool": {"worker.celery"},
     "worker.launch": {"settings", "worker.celery"},
     "worker.writer": {"db"},
+    "worker.track_run": {"db", "worker.children", "worker.engine", "worker.errors", "worker.replay", "worker.writer"},
 }
 
 
