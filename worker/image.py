@@ -5,12 +5,15 @@ colours, scaled to the window's least and greatest value, low frequencies at the
 """
 
 import base64
+import logging
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worker.jpeg import JpegPalette, rounded
+
+log = logging.getLogger(__name__)
 
 AMIN = 1e-10  # of power: librosa.power_to_db's
 RANGE_DB = 80.0
@@ -74,14 +77,16 @@ class SpectrogramImage(nn.Module):
         return rounded(self.down @ across) / 255  # PIL keeps whole numbers, between its two passes too
 
     def _kernels(self, values: Tensor) -> nn.Module | None:
-        """The same in Triton, made when it is first needed; None where there is no Triton."""
+        """The same in Triton, made and tried when it is first needed; None where Triton does not work."""
         if not hasattr(self, "_fast"):
             try:
                 from worker.picture_kernels import PictureKernels
-            except ImportError:  # torch has brought it with every build for CUDA on Linux
-                self._fast = None
-            else:
+
                 self._fast = PictureKernels(self, values.shape[1]).to(values.device)
+                self._fast(values[:1], torch.full((1,), values.shape[2], device=values.device))
+            except Exception as error:  # it is not there, finds no C compiler, does not know the GPU
+                log.warning("Triton does not work here, and pictures take ten times as long: %s", error)
+                self._fast = None
         return self._fast
 
 

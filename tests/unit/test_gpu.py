@@ -8,7 +8,7 @@ from tests.seeded import seeded_state
 from worker import checkpoints, models
 from worker.checkpoints import Model
 from worker.engine import Engine, Ticket
-from worker.image import SpectrogramImage, first_frames
+from worker.image import SpectrogramImage
 from worker.models import vgg, vit
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -37,8 +37,15 @@ def test_the_kernels_draw_the_same_pictures(bins):
     assert type(image._fast).__name__ == "PictureKernels"
     assert (found.cpu() - expected).abs().mean() < 1e-5
     assert (found.cpu() - expected).abs().max() < 0.05
-    image._fast = None  # the same without Triton
-    assert (image(first_frames(values, lengths).cuda(), lengths.cuda()).cpu() - expected).abs().mean() < 1e-5
+
+
+def test_where_triton_does_not_work_the_pictures_are_the_same(monkeypatch, caplog):
+    kernels = pytest.importorskip("worker.picture_kernels")
+    monkeypatch.setattr(kernels.PictureKernels, "forward", lambda *_: 1 / 0)
+    values, lengths = torch.rand(3, 84, 491) * -80, torch.tensor([490, 491, 490])
+    found = SpectrogramImage(84).cuda()(values.cuda(), lengths.cuda())
+    assert "Triton does not work here" in caplog.text
+    assert (found.cpu() - SpectrogramImage(84)(values, lengths)).abs().mean() < 1e-5
 
 
 @pytest.mark.parametrize("name", ["musicnn", *STATES])
