@@ -44,7 +44,7 @@ def on_cpu(name: str, feature: str, network: PictureNetwork, samples: int) -> No
     torch.set_num_threads(1)
     waveforms = noise(CPU_WINDOWS, samples)
     lengths = torch.full((CPU_WINDOWS,), FRAMES)
-    power = network.spectrogram(waveforms)
+    power = network.spectrogram(waveforms, lengths)
     values = decibels(power, power.amax((1, 2)))
     theirs = cpu_ms(lambda: published.power(feature, waveforms[0].numpy()))
     ours = cpu_ms(lambda: network.power(waveforms)) / CPU_WINDOWS
@@ -62,7 +62,7 @@ def on_gpu(name: str, network: PictureNetwork, samples: int) -> None:
     waveforms = noise(GPU_WINDOWS, samples).cuda()
     pcm = (waveforms * 32_767).short()
     lengths = torch.full((GPU_WINDOWS,), FRAMES, device="cuda")
-    power = network.spectrogram(waveforms)
+    power = network.spectrogram(waveforms, lengths)
     values = decibels(power, power.amax((1, 2)))
     pictures = torch.rand(GPU_WINDOWS, 3, 224, 224, device="cuda") * 2 - 1
     print(f"{name}, {torch.cuda.get_device_name()}, batches of {GPU_WINDOWS}, us a window:")

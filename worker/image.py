@@ -53,8 +53,8 @@ def resizing(pixels: int) -> Tensor:
 
 
 class SpectrogramImage(nn.Module):
-    """Decibels (batch, bins, frames), of which the first lengths (batch,) int64 frames count -> pictures (batch, 3,
-    SIDE, SIDE) in [0, 1]."""
+    """Decibels (batch, bins, frames), of which the first lengths (batch,) int64 frames are drawn (the others are copies
+    of these, see first_frames) -> pictures (batch, 3, SIDE, SIDE) in [0, 1]."""
 
     def __init__(self, bins: int):
         super().__init__()
@@ -65,7 +65,6 @@ class SpectrogramImage(nn.Module):
         self.register_buffer("across", resizing(WIDTH).T.contiguous(), persistent=False)
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
-        values = first_frames(values, lengths)
         kernels = self._kernels(values) if values.is_cuda else None
         if kernels is not None:
             return kernels(values, lengths)

@@ -143,11 +143,7 @@ def _shrink_columns(
 
 
 class PictureKernels(nn.Module):
-    """worker.image.SpectrogramImage for a GPU, with the tables of one: decibels (batch, bins, frames) -> pictures
-    (batch, 3, side, side) in [0, 1].
-
-    Frames behind lengths (batch,) are copies of others, as worker.image.first_frames makes them.
-    """
+    """worker.image.SpectrogramImage for a GPU, with the tables of one."""
 
     def __init__(self, image: nn.Module, bins: int):
         super().__init__()

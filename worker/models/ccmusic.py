@@ -48,19 +48,20 @@ class PictureNetwork(nn.Module):
         self.power, self.picture = power, SpectrogramImage(bins)
         return self
 
-    def spectrogram(self, waveform: Tensor) -> Tensor:
-        """Power (batch, bins, FRAMES + 1) of windows with their context."""
-        return self.power(waveform)[:, :, self.skipped : self.skipped + FRAMES + 1]
+    def spectrogram(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+        """Power (batch, bins, FRAMES + 1) of windows with their context, for lengths see image.first_frames."""
+        power = self.power(waveform)[:, :, self.skipped : self.skipped + FRAMES + 1]
+        return first_frames(power, lengths)
 
     def peak(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         """The greatest power in each window's first lengths (batch,) frames: (batch,)."""
-        return first_frames(self.spectrogram(waveform), lengths).amax((1, 2))
+        return self.spectrogram(waveform, lengths).amax((1, 2))
 
     def pictures(self, waveform: Tensor, lengths: Tensor, peaks: Tensor) -> Tensor:
         """What the network sees, (batch, 3, 224, 224) in [-1, 1]; for peaks (batch,) see forward()."""
-        power = self.spectrogram(waveform)
-        own = first_frames(power, lengths).amax((1, 2))
-        return self.picture(decibels(power, torch.where(peaks.isnan(), own, peaks)), lengths) * 2 - 1
+        power = self.spectrogram(waveform, lengths)
+        reference = torch.where(peaks.isnan(), power.amax((1, 2)), peaks)
+        return self.picture(decibels(power, reference), lengths) * 2 - 1
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None, peaks: Tensor | None = None) -> Tensor:
         """Windows (batch, window samples) -> probabilities (batch, classes).
