@@ -61,8 +61,7 @@ class ConstantQPower(nn.Module):
             if octave:
                 waveform = self.decimate(waveform)
             octaves.append(self._filter(waveform, HOP >> octave)[:, :frames])
-        frames = min(power.shape[1] for power in octaves)
-        return torch.cat([power[:, :frames] for power in reversed(octaves)], 2).transpose(1, 2) * self.gains
+        return torch.cat(octaves[::-1], 2).transpose(1, 2) * self.gains
 
     def _filter(self, waveform: Tensor, hop: int) -> Tensor:
         """Power of the octave's filters: (batch, frames, PER_OCTAVE)."""

@@ -75,7 +75,9 @@ def _chosen_windows(track: "_Track", cut: Cut) -> Iterator[tuple[Place, np.ndarr
         raise track.nothing()
 
 
-def _windows(track: "_Track", cut: Cut, places: Iterable[Place], *, pad: bool = False):
+def _windows(
+    track: "_Track", cut: Cut, places: Iterable[Place], *, pad: bool = False
+) -> Iterator[tuple[Place, np.ndarray]]:
     """The windows at these places, which ascend: pairs of Place and int16 (cut.window,). Zeros lie around the track;
     `pad` fills up the one of a track that has not even one."""
     samples, pcm, begin = None, np.zeros(0, np.int16), 0
