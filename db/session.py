@@ -1,9 +1,12 @@
 """The door to the database: connections, transactions, migrations."""
 
 import fcntl
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import IO
 
 from alembic import command
 from alembic.config import Config
@@ -17,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError, SQ
 from settings import GenremillError
 
 BUSY_TIMEOUT_MS = 30_000
+TURN_S = 0.001  # between two looks whether another process has ended its transaction
 MIGRATION_LOCK = 0x67656E72  # PostgreSQL advisory lock: the bytes of "genr"
 
 
@@ -25,6 +29,7 @@ class Database:
 
     def __init__(self, engine: Engine):
         self._engine = engine
+        self._turns = _Turns(self.file) if self.file else None
 
     @property
     def address(self) -> str:
@@ -46,12 +51,60 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction: committed at the end, rolled back on an error."""
-        with self._engine.connect().execution_options(genremill_write=True) as connection, connection.begin():
+        with (
+            self._turns or nullcontext(),
+            self._engine.connect().execution_options(genremill_write=True) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     def close(self) -> None:
         """Give all connections back."""
         self._engine.dispose()
+        if self._turns is not None:
+            self._turns.close()
+
+
+class _Turns:
+    """Lets the writers of a SQLite file in one after the other: those of this process, then other processes.
+
+    SQLite's own lock decides; but whoever waits for that one sleeps for up to 100 ms at a time, and nobody wakes it.
+    """
+
+    def __init__(self, database: Path):
+        self._path = Path(f"{database}.lock")
+        self._threads = threading.Lock()
+        self._file: IO | None = None
+
+    def __enter__(self) -> None:
+        if not self._threads.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            raise TimeoutError(f"another writer holds the database for more than {BUSY_TIMEOUT_MS // 1000} s")
+        deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+        with suppress(OSError):  # a folder or a file system without locks: SQLite's own does
+            self._file = self._file or self._path.open("w")
+            while not _lock(self._file) and time.monotonic() < deadline:
+                time.sleep(TURN_S)
+
+    def __exit__(self, *_error) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._threads.release()
+
+    def close(self) -> None:
+        """Close the lock's file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _lock(file: IO) -> bool:
+    """Take the lock, if it is free."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def connect(url: str) -> Database:
@@ -145,4 +198,4 @@ def is_transient(error: Exception) -> bool:
     """Whether the same statement may succeed later: a lost connection, a lock that was held too long."""
     if isinstance(error, ProgrammingError):
         return False
-    return isinstance(error, OperationalError) or bool(getattr(error, "connection_invalidated", False))
+    return isinstance(error, (OperationalError, TimeoutError)) or bool(getattr(error, "connection_invalidated", False))
