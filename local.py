@@ -204,8 +204,14 @@ def run(config: Settings, order: Order, watcher: Watcher, stay: bool = False) ->
         try:
             stack.start()
             watcher.started(stack.flower_url)
-            run_id = dispatch.enqueue(database, order, watcher.scanned)
-            for counts in follow(database, run_id, order, lambda: stack.tend(partial(reconcile, database))):
+            tend = partial(stack.tend, partial(reconcile, database))
+
+            def scanned(scan: Scan) -> None:
+                watcher.scanned(scan)
+                tend()
+
+            run_id = dispatch.enqueue(database, order, scanned)
+            for counts in follow(database, run_id, order, tend):
                 watcher.moved(counts)
             if stay:
                 watcher.say(f"done; Flower stays at {stack.flower_url} until Ctrl-C")

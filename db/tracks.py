@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
@@ -32,6 +32,11 @@ def put_library(connection: Connection, root: bytes) -> int:
             return connection.execute(insert(Library).values(root=root)).inserted_primary_key[0]
     except IntegrityError:  # another producer was faster
         return connection.scalars(known).one()
+
+
+def have_tracks(connection: Connection, library_ids: Sequence[int]) -> bool:
+    """Whether any of these libraries was scanned before and had tracks."""
+    return connection.scalar(select(exists().where(Track.library_id.in_(library_ids))))
 
 
 def read_known(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, Known]:

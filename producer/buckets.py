@@ -10,7 +10,7 @@ UNKNOWN_AUDIO_S = 240.0  # a track whose header says nothing
 OVERHEAD_AUDIO_S = 5.0  # opening a file costs about as much as decoding this
 MOST_AUDIO_S = 3600.0  # of a job, unless a single track is longer
 FEWEST_JOBS = 16  # a small order is cut into at least so many jobs, so that several workers share it
-FEWEST_TRACKS = 4  # of a job that is small for that reason
+FEWEST_TRACKS = 8  # of a job that is small for that reason
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,11 @@ class Bucket:
     audio_s: float
 
 
-def cut_buckets(tracks: Sequence[PendingTrack], coverage: str, most_tracks: int) -> Iterator[Bucket]:
+def cut_buckets(
+    tracks: Sequence[PendingTrack], coverage: str, most_tracks: int, fewest_jobs: int = FEWEST_JOBS
+) -> Iterator[Bucket]:
     """Cut the tracks, the most costly first, into buckets of at most `most_tracks` and MOST_AUDIO_S."""
-    most = max(min(most_tracks, FEWEST_TRACKS), min(most_tracks, -(-len(tracks) // FEWEST_JOBS)))
+    most = max(min(most_tracks, FEWEST_TRACKS), min(most_tracks, -(-len(tracks) // fewest_jobs)))
     ids: list[int] = []
     total = 0.0
     for track in sorted(tracks, key=lambda track: -audio_s(track, coverage)):

@@ -1,17 +1,18 @@
 """From libraries to queued jobs: scan, plan, jobs into SQL, then their ids onto the queue."""
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from celery.exceptions import OperationalError as CeleryOperationalError
 from kombu.exceptions import OperationalError
 
-from db import jobs, runs
+from db import jobs, runs, tracks
 from db.session import Database
 from db.tables import now
-from producer.buckets import cut_buckets
+from producer.buckets import FEWEST_JOBS, cut_buckets
 from producer.identity import same_audio
 from producer.scan import Scan, scan_library
 from settings import GenremillError
@@ -19,6 +20,7 @@ from worker.celery import TASK, app
 from worker.checkpoints import Checkpoint
 
 FAST_TRACKS = 100  # an order of at most so many tracks is somebody waiting: it goes before the bulk
+HEAD_START_JOBS = 4  # at the least, of each part that is queued while a scan goes on
 PENDING_AT_ONCE = 20_000  # tracks made into jobs in one transaction
 
 log = logging.getLogger(__name__)
@@ -72,18 +74,53 @@ def enqueue(database: Database, order: Order, progress: Callable[[Scan], None] =
     An unfinished run of the same libraries is taken up again. Nothing is lost when the broker fails on the way: the
     jobs are in the database, and the next `enqueue`, `run` or reconciliation sends them.
     """
-    scans = [scan_library(database, root, order.exclude, progress) for root in order.roots]
-    run_id = plan(database, order, [scan.library_id for scan in scans])
-    dispatch(database, run_id, order)
+    head_start = HeadStart(database, order)
+
+    def scanned(scan: Scan) -> None:
+        progress(scan)
+        head_start.scanned(scan)
+
+    for root in order.roots:
+        scan_library(database, root, order.exclude, scanned)
+    run_id = plan(database, order, head_start.library_ids, head_start.run_id)
+    dispatch(database, run_id, head_start.order, HEAD_START_JOBS if head_start.run_id else FEWEST_JOBS)
     return run_id
 
 
-def plan(database: Database, order: Order, library_ids: Sequence[int]) -> int:
-    """Decide what the run has to analyse. Returns its id."""
+class HeadStart:
+    """Queues what a first scan has found while it goes on, each time that is twice as much as before.
+
+    A later scan has to end first: until then, what looks new may be a file that was moved.
+    """
+
+    def __init__(self, database: Database, order: Order):
+        self.run_id: int | None = None
+        self.order = order  # for the queue that it has begun with, once it has
+        self._database = database
+        self._seen: dict[int, int] = {}  # files, by library
+        self._planned = FAST_TRACKS  # files
+        with database.write() as connection:
+            roots = [os.fsencode(root.resolve(strict=True)) for root in order.roots]
+            self.library_ids = [tracks.put_library(connection, root) for root in roots]
+            self._is_first = not tracks.have_tracks(connection, self.library_ids)
+
+    def scanned(self, scan: Scan) -> None:
+        """Some files more were looked at."""
+        self._seen[scan.library_id] = scan.seen
+        seen = sum(self._seen.values())
+        if self._is_first and seen > self._planned:
+            self._planned = 2 * seen
+            self.order = replace(self.order, queue=self.order.queue or "bulk")
+            self.run_id = plan(self._database, self.order, self.library_ids, self.run_id)
+            dispatch(self._database, self.run_id, self.order, HEAD_START_JOBS)
+
+
+def plan(database: Database, order: Order, library_ids: Sequence[int], run_id: int | None = None) -> int:
+    """Decide what the run has to analyse: this one, or the unfinished or a new one of the libraries. Returns its id."""
     identity = (order.checkpoint.name, order.checkpoint.version, order.checkpoint.sha256)
     with database.write() as connection:
         model_id = runs.put_model(connection, *identity)
-        run_id = runs.open_run(connection, model_id, order.coverage, library_ids, now())
+        run_id = run_id or runs.open_run(connection, model_id, order.coverage, library_ids, now())
         runs.plan_run(connection, run_id, order.retry)
     merge_duplicates(database, run_id)
     return run_id
@@ -99,7 +136,7 @@ def merge_duplicates(database: Database, run_id: int) -> None:
         runs.finish_runs(connection, now())
 
 
-def dispatch(database: Database, run_id: int, order: Order) -> int:
+def dispatch(database: Database, run_id: int, order: Order, fewest_jobs: int = FEWEST_JOBS) -> int:
     """Put the run's pending tracks into jobs and their ids onto the queue. Returns how many jobs."""
     sent = 0
     while True:
@@ -108,7 +145,7 @@ def dispatch(database: Database, run_id: int, order: Order) -> int:
             name = order.queue or ("fast" if len(pending) <= FAST_TRACKS else "bulk")
             queued = {
                 jobs.insert_job(connection, run_id, bucket.track_ids, bucket.audio_s, name, now()): name
-                for bucket in cut_buckets(pending, order.coverage, order.most_tracks)
+                for bucket in cut_buckets(pending, order.coverage, order.most_tracks, fewest_jobs)
             }
         if not queued:
             return sent

@@ -16,7 +16,8 @@ from producer.header import read_header
 from producer.identity import audio_hash
 from producer.walk import Found, Unreadable, walk
 
-BATCH = 500  # files to a transaction
+BATCH = 500  # files to a transaction, once so many are there; the first have fewer, so that work can begin
+FIRST_BATCH = 125
 READERS = 8  # threads that read headers from slow storage: they wait for it, not for each other
 WAITING = 2.0  # wall time over CPU time from which storage is slow
 
@@ -72,8 +73,10 @@ class Readers:
 
 
 def _batches(entries: Iterator[Found | Unreadable]) -> Iterator[list[Found | Unreadable]]:
-    while batch := list(islice(entries, BATCH)):
+    size = FIRST_BATCH
+    while batch := list(islice(entries, size)):
         yield batch
+        size = min(2 * size, BATCH)
 
 
 def _store(database: Database, scan: Scan, root: bytes, found: Sequence[Found], readers: Readers) -> None:

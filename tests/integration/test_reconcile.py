@@ -1,7 +1,6 @@
 """What the queue lost is queued again."""
 
 import pytest
-import redis
 from kombu import Connection
 
 from db import jobs
@@ -11,24 +10,7 @@ from producer.dispatch import Order, dispatch, send
 from producer.reconcile import messages
 from settings import GenremillError
 from tests.integration.rows import claim, counts, finish, outcomes, plan, put_job, put_tracks, record, rows
-from worker.celery import app
 from worker.checkpoints import find
-
-
-@pytest.fixture
-def broker(redis_url):
-    """The app, at this Redis."""
-    before = app.conf.broker_url
-    app.conf.broker_url = app.conf.broker_read_url = app.conf.broker_write_url = redis_url
-    app.set_current()
-    _forget_connections()
-    yield redis.Redis(unix_socket_path=redis_url.removeprefix("redis+socket://"))
-    _forget_connections()
-    app.conf.broker_url = app.conf.broker_read_url = app.conf.broker_write_url = before
-
-
-def _forget_connections():
-    app._after_fork()
 
 
 @pytest.fixture

@@ -1,0 +1,64 @@
+"""From folders to jobs on the queue."""
+
+import pytest
+
+from producer.dispatch import FAST_TRACKS, Order, enqueue
+from producer.reconcile import messages
+from tests.integration.rows import counts, rows
+from worker.checkpoints import find
+
+FILES = 5 * FAST_TRACKS
+
+
+@pytest.fixture
+def library(tmp_path):
+    for index in range(FILES):
+        (tmp_path / f"{index:04}.mp3").write_bytes(b"%04d" % index * 100)
+    return tmp_path
+
+
+def order(library, **options) -> Order:
+    return Order((library,), find("musicnn"), "regions", most_tracks=10, **options)
+
+
+def test_a_first_scan_is_queued_while_it_goes_on(database, broker, library):
+    queued = []
+
+    def scanned(scan):
+        queued.append((scan.seen, rows(database, "SELECT count(*) FROM prediction WHERE status = 'queued'")[0][0]))
+
+    run_id = enqueue(database, order(library), scanned)
+    assert queued[0][1] == 0 and 0 < queued[-1][1] < FILES
+    assert counts(database, run_id) == {"found": FILES, "queued": FILES}
+    assert rows(database, "SELECT count(*), count(DISTINCT track_id) FROM prediction") == [(FILES, FILES)]
+    assert len(messages()) == rows(database, "SELECT count(*) FROM job")[0][0]
+    assert broker.llen("fast") == 0
+
+
+def test_what_is_done_before_the_scan_ends_stays_in_the_run(database, broker, library):
+    def scanned(_):
+        """The workers are so fast that nothing is open when the next files are found."""
+        with database.write() as connection:
+            connection.exec_driver_sql("UPDATE prediction SET status = 'done'")
+            connection.exec_driver_sql("UPDATE run SET finished_at = started_at")
+
+    run_id = enqueue(database, order(library), scanned)
+    assert rows(database, "SELECT count(*) FROM run") == [(1,)]
+    found = counts(database, run_id)
+    assert found["found"] == FILES == found["done"] + found["queued"]
+    assert found["queued"] > 0
+
+
+def test_a_later_scan_is_queued_when_it_has_ended(database, broker, library):
+    enqueue(database, order(library))
+    for index in range(FILES):
+        (library / f"new {index:04}.mp3").write_bytes(b"%05d" % index * 100)
+    queued = []
+    enqueue(database, order(library), lambda _: queued.append(len(messages())))
+    assert set(queued) == {queued[0]} and len(messages()) > queued[0]
+
+
+def test_a_small_order_goes_to_the_fast_queue(database, broker, tmp_path):
+    (tmp_path / "one.mp3").write_bytes(b"x" * 100)
+    enqueue(database, order(tmp_path))
+    assert (broker.llen("fast"), broker.llen("bulk")) == (1, 0)
