@@ -37,6 +37,8 @@ class Model:
     labels: tuple[tuple[str, str], ...]  # name and kind, in the order of the probabilities
     features: str  # JSON
     hop: int = 0  # samples between two frames, where tracks are cut by frames
+    dtype: str = "float32"  # that the network computes in
+    compiled: bool = False
 
 
 def find(name: str) -> Checkpoint:
@@ -74,21 +76,45 @@ def _how_to_get(entry: models.Entry) -> str:
     return f"`genremill models fetch {entry.name}`, or {own}" if entry.published else own
 
 
-def load(checkpoint: Checkpoint, device: str) -> Model:
+def load(checkpoint: Checkpoint, device: str, amp: str = "off", compiled: bool = False) -> Model:
     """The model with these weights on a device ("cpu", "cuda:0"), ready for inference.
 
-    Raises GenremillError when the file is not what was stored, or the model's code does not take it.
+    amp, compiled: see worker.precision; neither is for a CPU. Raises GenremillError when the file is not what was
+    stored, or the model's code does not take it.
     """
     from safetensors.torch import load_file
 
     if _digest(checkpoint.path) != checkpoint.sha256:
         raise GenremillError(f"{checkpoint.path} is damaged: import the weights again")
     module = models.load_module(models.find(checkpoint.name))
-    network = fit(module, load_file(checkpoint.path)).requires_grad_(False).to(device)
-    features = json.dumps(module.FEATURES, sort_keys=True)
     labels = stored_labels(checkpoint.path) or module.LABELS
+    return assemble(checkpoint, module, fit(module, load_file(checkpoint.path)), labels, device, amp, compiled)
+
+
+def assemble(
+    checkpoint: Checkpoint | None,
+    module,
+    network: "torch.nn.Module",
+    labels: tuple[tuple[str, str], ...],
+    device: str,
+    amp: str = "off",
+    compiled: bool = False,
+) -> Model:
+    """A model of a module and its network, see load()."""
+    import torch
+
+    from worker import precision
+
     hop = getattr(module, "HOP", 0) if hasattr(network, "peak") else 0
-    return Model(checkpoint, network, module.SAMPLE_RATE, module.WINDOW, labels, features, hop)
+    network = network.requires_grad_(False).to(device)
+    dtype = precision.lower(network, precision.choose_dtype(amp, torch.device(device)))
+    compiled = compiled and device != "cpu"
+    if compiled:
+        name = "logits" if hasattr(network, "logits") else "forward"  # the features are fast as they are
+        setattr(network, name, precision.Compiled(getattr(network, name)))
+    features = json.dumps(module.FEATURES, sort_keys=True)
+    dtype_name = str(dtype).removeprefix("torch.")
+    return Model(checkpoint, network, module.SAMPLE_RATE, module.WINDOW, labels, features, hop, dtype_name, compiled)
 
 
 def stored_labels(path: Path) -> tuple[tuple[str, str], ...] | None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.image import SpectrogramImage, decibels, first_frames
+from worker.precision import cast_parameters
 
 SAMPLE_RATE = 22_050  # Hz
 HOP = 512  # samples
@@ -38,10 +39,17 @@ def features(kind: str, context: int) -> dict:
 class PictureNetwork(nn.Module):
     """A vision network that looks at the picture of a window's spectrogram.
 
-    Subclasses have logits(pictures): (batch, 3, 224, 224) in [-1, 1] -> (batch, classes).
+    Subclasses have logits(pictures): (batch, 3, 224, 224) in [-1, 1], in the dtype of the weights -> (batch, classes).
     """
 
     skipped = 0  # frames at the front of the spectrogram that are context
+    dtype = torch.float32  # of the weights; the features are float32 always
+
+    def lower(self, dtype: torch.dtype) -> torch.dtype:
+        """Cast the weights; see worker.precision."""
+        cast_parameters(self, dtype)
+        self.dtype = dtype
+        return dtype
 
     def look_through(self, power: nn.Module, bins: int) -> "PictureNetwork":
         """Use this spectrogram: a module from (batch, samples) to (batch, bins, frames). Returns the network."""
@@ -72,7 +80,7 @@ class PictureNetwork(nn.Module):
         batch = len(waveform)
         lengths = torch.full((batch,), FRAMES, device=waveform.device) if lengths is None else lengths
         peaks = torch.full((batch,), torch.nan, device=waveform.device) if peaks is None else peaks
-        return self.logits(self.pictures(waveform, lengths, peaks)).float().softmax(1)
+        return self.logits(self.pictures(waveform, lengths, peaks).to(self.dtype)).float().softmax(1)
 
 
 def published_head(inputs: int, classes: int) -> nn.Sequential:

@@ -5,6 +5,7 @@ K. Simonyan and A. Zisserman, Very Deep Convolutional Networks for Large-Scale I
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worker.cqt import BINS, ConstantQPower
@@ -45,8 +46,48 @@ class Vgg(PictureNetwork):
             self.features.append(nn.MaxPool2d(2))
         self.classifier = classifier
 
+    def lower(self, dtype: torch.dtype) -> torch.dtype:
+        layers, folded = list(self.features), []
+        for at, layer in enumerate(layers):
+            if isinstance(layer, nn.Conv2d):
+                folded.append(ConvolutionRelu(layer, layers[at + 1], dtype))
+            elif isinstance(layer, nn.MaxPool2d):
+                folded.append(Halve())
+        self.features = nn.Sequential(*folded)
+        return super().lower(dtype)
+
     def logits(self, pictures: Tensor) -> Tensor:
         return self.classifier(self.features(pictures).flatten(1))
+
+
+class ConvolutionRelu(nn.Module):
+    """A convolution, its batch norm and relu, in one kernel of cuDNN's where there is cuDNN: (batch, channels, height,
+    width) -> the same, channels last. Channels are filled up to a multiple of 8, which the matrix units want."""
+
+    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d, dtype: torch.dtype):
+        super().__init__()
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        self.missing = -convolution.in_channels % 8
+        weight = F.pad(convolution.weight * scale[:, None, None, None], (0, 0, 0, 0, 0, self.missing)).to(dtype)
+        bias = (convolution.bias - norm.running_mean) * scale + norm.bias
+        self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), requires_grad=False)
+        self.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.missing:
+            x = F.pad(x.contiguous(memory_format=torch.channels_last), (0, 0, 0, 0, 0, self.missing))
+        if x.is_cuda and torch.backends.cudnn.is_available():
+            return torch.cudnn_convolution_relu(x, self.weight, self.bias, (1, 1), (1, 1), (1, 1), 1)
+        return F.conv2d(x, self.weight, self.bias, padding=1).relu_()
+
+
+class Halve(nn.Module):
+    """The maximum of every square of 2 x 2, without the indices that nn.MaxPool2d finds too: (batch, channels, height,
+    width) -> (batch, channels, height / 2, width / 2)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.maximum(x[:, :, ::2], x[:, :, 1::2])
+        return torch.maximum(x[..., ::2], x[..., 1::2])
 
 
 def torchvisions_head(classes: int) -> nn.Sequential:

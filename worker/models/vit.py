@@ -84,9 +84,18 @@ class VisionTransformer(PictureNetwork):
         self.heads.add_module("head", head)
 
     def logits(self, pictures: Tensor) -> Tensor:
-        patches = self.conv_proj(pictures).flatten(2).transpose(1, 2)
+        patches = F.linear(cut_patches(pictures), self.conv_proj.weight.flatten(1), self.conv_proj.bias)
         tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches], 1)
         return self.heads(self.encoder(tokens)[:, 0])
+
+
+def cut_patches(pictures: Tensor) -> Tensor:
+    """Pictures (batch, 3, side, side) -> their patches, side by side: (batch, PATCHES, 3 * PATCH * PATCH).
+
+    What a convolution of patches is a product with, and several times as fast as one.
+    """
+    grid = pictures.unflatten(3, (-1, PATCH)).unflatten(2, (-1, PATCH))
+    return grid.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
 
 def build(state: dict[str, Tensor]) -> VisionTransformer:
