@@ -33,9 +33,12 @@ class Settings(BaseSettings):
     broker_url: str = Field("", description="Redis address; empty: the private Redis of `genremill run`")
     model: str = Field("musicnn", description="the model that runs use")
     coverage: Literal["regions", "full"] = Field("regions", description="three regions of a track, or all of it")
-    device: str = Field("auto", description="auto, cpu or cuda")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:0,2 or UUIDs of GPUs")
+    amp: Literal["auto", "bf16", "fp16", "off"] = Field("auto", description="numbers on a GPU; off: float32")
+    compile: bool = Field(False, description="compile networks for the GPU with torch.compile")
+    vram_margin_mib: int = Field(256, ge=0, description="VRAM that workers leave free for others")
     cores: int = Field(0, ge=0, description="CPU cores this host's workers may use; 0: all of them")
-    decode_children: int = Field(0, ge=0, description="decode processes of a worker; 0: one per core")
+    decode_children: int = Field(0, ge=0, description="decode processes of a worker; 0: by its cores")
     decode_deadline_s: float = Field(60.0, gt=0, description="longest wait for one block of a file's audio")
     decode_memory_mib: int = Field(1024, ge=256, description="memory limit of a decode process")
     job_tracks: int = Field(64, ge=1, le=1000, description="most tracks in a job")
@@ -43,6 +46,8 @@ class Settings(BaseSettings):
     roots: dict[str, Path] = Field({}, description='JSON: where this host mounts a library, {"/music": "/mnt/nas"}')
     flower_address: str = Field("127.0.0.1", description="address that Flower listens on")
     flower_port: int = Field(5555, ge=1, le=65535, description="port that Flower listens on")
+    metrics_address: str = Field("127.0.0.1", description="address that workers give Prometheus their figures on")
+    metrics_port: int = Field(0, ge=0, le=65535, description="the first worker's port for Prometheus; 0: none")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="of the workers")
 
     @property
@@ -68,6 +73,11 @@ class Settings(BaseSettings):
         """CPU cores that this process may run on, or fewer where `cores` says so."""
         allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return min(self.cores, allowed) if self.cores else allowed
+
+    def children_beside(self, device: str) -> int:
+        """Decode processes of a worker on this device: one per core, and a quarter more where the cores do little else,
+        so that none of them waits while a child waits for the worker."""
+        return self.decode_children or (self.usable_cores if device == "cpu" else self.usable_cores * 5 // 4)
 
 
 @lru_cache

@@ -119,33 +119,36 @@ class _Closed(Exception):
 
 
 class _Channel:
-    """A bounded queue that can be closed: then whoever waits, or comes, gets _Closed."""
+    """A bounded queue that can be closed: then whoever waits, or comes, gets _Closed. An item wakes one that waits."""
 
     def __init__(self, most: int):
         self._items: deque[Any] = deque()
-        self._most, self._open, self._changed = most, True, threading.Condition()
+        self._most, self._open = most, True
+        lock = threading.Lock()
+        self._came, self._went = threading.Condition(lock), threading.Condition(lock)
 
     def put(self, item: Any) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._items) < self._most or not self._open)
+        with self._went:
+            self._went.wait_for(lambda: len(self._items) < self._most or not self._open)
             if not self._open:
                 raise _Closed
             self._items.append(item)
-            self._changed.notify_all()
+            self._came.notify()
 
     def get(self) -> Any:
-        with self._changed:
-            self._changed.wait_for(lambda: self._items or not self._open)
+        with self._came:
+            self._came.wait_for(lambda: self._items or not self._open)
             if not self._open:
                 raise _Closed
-            self._changed.notify_all()
+            self._went.notify()
             return self._items.popleft()
 
     def close(self) -> None:
-        with self._changed:
+        with self._came:
             self._open = False
             self._items.clear()
-            self._changed.notify_all()
+            self._came.notify_all()
+            self._went.notify_all()
 
 
 class _SinkBroke(Exception):

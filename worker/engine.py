@@ -1,57 +1,77 @@
 """The engine owns one device: windows in, probabilities out. Windows of many tracks and jobs share a batch."""
 
 import logging
-import math
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from worker import checkpoints, probe
+from worker.batching import Counters, Probe, Profile, Sizer
 from worker.checkpoints import Model
+from worker.device import Batch, Cpu, Gpu, Result, Ticket, is_out_of_memory
 from worker.errors import Unclassifiable
 
 CPU_BATCH = 9  # windows; on a CPU small batches stay in its caches
-GPU_BATCH = 256  # windows
-PCM_SCALE = 1 / 32_768  # int16 to [-1, 1)
+GATHER_S = 0.02  # that windows wait for company on a GPU
+IDLE_S = 10.0  # without work, before memory goes back to the card
+MARGIN_BYTES = 256 << 20  # of VRAM that is left free
+BROKEN_EXIT_CODE = 70  # of a worker whose GPU does not answer any more
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """Windows that wait for their probabilities, or for their peaks.
+@dataclass
+class Flight:
+    """Tickets whose batch was started."""
 
-    frames and peak: of models that cut a track by frames (checkpoints.Model.hop), see models.ccmusic.PictureNetwork.
-    """
-
-    pcm: np.ndarray  # int16 (windows, samples), readable until taken() is called
-    taken: Callable[[], None]
-    scored: Callable[[np.ndarray], None]  # gets float32 (windows, labels); of peaks, (windows,)
-    refused: Callable[[Unclassifiable], None]
-    frames: int = 0
-    peak: float = math.nan  # power; NaN: each window's own
-    wants_peak: bool = False
+    tickets: list[Ticket]
+    batch: Batch
+    landed: Callable[[], None]  # the batch's memory may be used again
+    results: list[Result]
+    error: RuntimeError | None = None
 
 
 class Engine:
-    """Predicts on one device, in `lanes` threads: one on a GPU, one per core on a CPU, each single-threaded there."""
+    """Predicts on one device. On a CPU `lanes` threads each take a batch and predict it, each single-threaded; on a GPU
+    one thread starts batches, and another waits for them.
 
-    def __init__(self, model: Model, device: str, lanes: int):
-        self.model = model
-        self.device = torch.device(device)
-        self.batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
+    profiles: the folder that keeps what models cost on a GPU. margin_bytes: VRAM that is left free.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        device: str,
+        lanes: int,
+        *,
+        profiles: Path | None = None,
+        margin_bytes: int = MARGIN_BYTES,
+    ):
+        self.model, self.device = model, torch.device(device)
         if self.device.type == "cpu":
-            torch.set_num_threads(1)
+            self._on, profile = Cpu(model), Profile((Probe(CPU_BATCH, 1.0, 0),))
+        else:
+            self._on = Gpu(model, self.device, margin_bytes)
+            profile = probe.profile(model, self._on, profiles)
+        self._sizer, self._most = Sizer(profile), profile.best
+        self.profile = profile
+        self.counters = Counters(limit=profile.best, best=profile.best)
         self._tickets: deque[Ticket] = deque()
-        self._changed = threading.Condition()
+        self._waiting = 0  # windows in the tickets
+        self._changed, self._counting = threading.Condition(), threading.Lock()
         self._closed = False
-        self._lanes = [threading.Thread(target=self._work, name=f"engine-{i}", daemon=True) for i in range(lanes)]
-        for lane in self._lanes:
-            lane.start()
+        self._flights: SimpleQueue[Flight | None] = SimpleQueue()
+        work = [self._predict] * lanes if self.device.type == "cpu" else [self._launch, self._land]
+        self._threads = [threading.Thread(target=part, name=f"engine-{i}", daemon=True) for i, part in enumerate(work)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, ticket: Ticket) -> None:
         """Queue windows. `taken` and then `scored` or `refused` are called from an engine thread."""
@@ -59,6 +79,7 @@ class Engine:
             if self._closed:
                 raise RuntimeError("the engine is closed")
             self._tickets.append(ticket)
+            self._waiting += len(ticket.pcm)
             self._changed.notify()
 
     def close(self) -> None:
@@ -66,63 +87,142 @@ class Engine:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for lane in self._lanes:
-            lane.join()
+        for thread in self._threads:
+            thread.join()
 
-    def _work(self) -> None:
+    def _predict(self) -> None:
         while tickets := self._take():
-            try:
-                self._predict(tickets)
-            except Exception:
-                log.exception("a callback of the engine failed")
+            self._finish(self._start(tickets))
 
-    def _take(self) -> list[Ticket]:
+    def _launch(self) -> None:
+        while tickets := self._take(GATHER_S):
+            self._flights.put(self._start(tickets))
+        self._flights.put(None)
+
+    def _land(self) -> None:
+        while flight := self._flights.get():
+            self._finish(flight)
+
+    def _take(self, gather_s: float = 0.0) -> list[Ticket]:
         """The tickets of the next batch, oldest first; none when the engine is closed and empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._tickets or self._closed)
+            while not self._changed.wait_for(lambda: self._tickets or self._closed, IDLE_S):
+                self._on.empty_cache()
+            if gather_s:
+                self._changed.wait_for(lambda: self._waiting >= self._most or self._closed, gather_s)
             taken, windows = [], 0
             while self._tickets and (not taken or self._goes_with(self._tickets[0], taken[0], windows)):
                 taken.append(self._tickets.popleft())
                 windows += len(taken[-1].pcm)
+            self._waiting -= windows
             return taken
 
     def _goes_with(self, ticket: Ticket, first: Ticket, windows: int) -> bool:
-        return ticket.wants_peak == first.wants_peak and windows + len(ticket.pcm) <= self.batch
-
-    def _predict(self, tickets: list[Ticket]) -> None:
-        pcm = np.concatenate([ticket.pcm for ticket in tickets])
-        for ticket in tickets:
-            ticket.taken()
-        try:
-            results = self._forward(pcm, tickets)
-        except RuntimeError as error:
-            log.exception("a batch of %d windows failed", len(pcm))
-            for ticket in tickets:
-                ticket.refused(Unclassifiable(f"the model {self.model.checkpoint.name} failed on it: {error}"))
-            return
-        start = 0
-        for ticket in tickets:
-            ticket.scored(results[start : start + len(ticket.pcm)])
-            start += len(ticket.pcm)
+        return ticket.wants_peak == first.wants_peak and windows + len(ticket.pcm) <= self._most
 
     @torch.inference_mode()
-    def _forward(self, pcm: np.ndarray, tickets: list[Ticket]) -> np.ndarray:
-        network = self.model.network
-        function = network.peak if tickets[0].wants_peak else network
-        batches = zip(torch.from_numpy(pcm).split(self.batch), *self._framing(tickets), strict=False)
-        outputs = [
-            function(windows.to(self.device) * PCM_SCALE, *(values.to(self.device) for values in framing))
-            for windows, *framing in batches
-        ]
-        return torch.cat([output.float().cpu() for output in outputs]).numpy()
+    def _start(self, tickets: list[Ticket]) -> Flight:
+        batch, landed = self._on.stage(tickets)
+        for ticket in tickets:
+            _call(ticket.taken)
+        flight = Flight(tickets, batch, landed, [])
+        try:
+            flight.results = self._run(batch)
+        except RuntimeError as error:
+            flight.error = error
+        return flight
 
-    def _framing(self, tickets: list[Ticket]) -> list[tuple[Tensor, ...]]:
-        """What the network is told of each window beside its samples, in batches: frames, and the peaks."""
-        if not self.model.hop:
-            return []
-        counts = torch.tensor([len(ticket.pcm) for ticket in tickets])
-        frames = torch.tensor([ticket.frames for ticket in tickets]).repeat_interleave(counts)
-        if tickets[0].wants_peak:
-            return [frames.split(self.batch)]
-        peaks = torch.tensor([ticket.peak for ticket in tickets], dtype=torch.float32).repeat_interleave(counts)
-        return [frames.split(self.batch), peaks.split(self.batch)]
+    def _run(self, batch: Batch) -> list[Result]:
+        """Start the batch, in as many parts as fit one after the other."""
+        results, at = [], 0
+        while at < len(batch):
+            size = min(self._sizer.size(self._on.free_bytes()), len(batch) - at)
+            try:
+                results.append(
+                    self._on.start(batch.part(at, at + size)) if size else self._spare(batch.part(at, at + 1))
+                )
+            except RuntimeError as error:
+                if not size or not is_out_of_memory(error):
+                    raise
+                self._shrink(size, error)
+                continue
+            self._sizer.went_well(size) if size else self._sizer.went_to_cpu()
+            at += size or 1
+            self._count(size)
+        return results
+
+    def _shrink(self, size: int, error: RuntimeError) -> None:
+        log.warning("no room for %d windows, trying half of them: %s", size, str(error).partition("\n")[0])
+        self._on.empty_cache()
+        self._sizer.out_of_memory(size)
+        self.counters.out_of_memory += 1
+
+    def _spare(self, batch: Batch) -> Result:
+        """On the CPU, where the GPU has no room for a single window."""
+        if not hasattr(self, "_cpu"):
+            log.warning("there is no room on the GPU: some windows go to the CPU, which takes far longer")
+            self._cpu = Cpu(checkpoints.load(self.model.checkpoint, "cpu"))
+        return self._cpu.start(batch)
+
+    def _count(self, size: int) -> None:
+        with self._counting:
+            counters = self.counters
+            counters.windows += size or 1
+            counters.on_cpu += not size
+            counters.batches += 1
+            counters.batch, counters.limit = size, self._sizer.limit
+
+    @torch.inference_mode()
+    def _finish(self, flight: Flight) -> None:
+        try:
+            if flight.error is not None:
+                raise flight.error
+            results = _together(flight.results)
+        except RuntimeError as error:
+            self._find_culprit(flight, error)
+        else:
+            at = 0
+            for ticket in flight.tickets:
+                _call(ticket.scored, results[at : at + len(ticket.pcm)])
+                at += len(ticket.pcm)
+        flight.landed()
+
+    def _find_culprit(self, flight: Flight, error: RuntimeError) -> None:
+        """A batch failed: each ticket once more, by itself, so that only that is refused which fails by itself."""
+        self._check()
+        at = 0
+        for ticket in flight.tickets:
+            part, at = flight.batch.part(at, at + len(ticket.pcm)), at + len(ticket.pcm)
+            try:
+                if len(flight.tickets) == 1:
+                    raise error
+                results = _together(self._run(part))
+            except RuntimeError as own:
+                log.error("a batch of %d windows failed", len(part), exc_info=own)
+                self._check()
+                _call(ticket.refused, Unclassifiable(f"the model {self.model.checkpoint.name} failed on it: {own}"))
+            else:
+                _call(ticket.scored, results)
+
+    def _check(self) -> None:
+        """End the process when its GPU does not answer any more: whoever started it starts another, which does again
+        what this one has not stored."""
+        try:
+            self._on.check()
+        except RuntimeError:
+            log.critical("the GPU does not answer any more: this worker ends", exc_info=True)
+            logging.shutdown()
+            os._exit(BROKEN_EXIT_CODE)
+
+
+def _together(results: list[Result]):
+    """All of a batch: float32 (windows, labels) or (windows,)."""
+    outputs: list[Tensor] = [result() for result in results]
+    return torch.cat(outputs).numpy() if len(outputs) > 1 else outputs[0].numpy()
+
+
+def _call(callback: Callable, *arguments) -> None:
+    try:
+        callback(*arguments)
+    except Exception:
+        log.exception("a callback of the engine failed")

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 from celery import bootsteps
 from celery.concurrency.thread import TaskPool as ThreadPool
@@ -10,6 +11,7 @@ from celery.utils.dispatch import Signal
 
 from worker.celery import VISIBILITY_TIMEOUT_S
 
+FIRST_JOBS = 2  # held: while the last tracks of one are in the engine, the next one's are being decoded
 LONGEST_HELD_S = 3600  # a message held for longer is let go: its job hangs, and the claim in SQL decides
 
 stopping = threading.Event()  # set when this worker is to stop: jobs hand back what they have not begun
@@ -40,7 +42,7 @@ class Keeper(bootsteps.StartStopStep):
     """Renew the visibility timeout of the messages held, and hold as many jobs as the device can use."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
-    wanted = 2  # jobs: while the last tracks of one are in the engine, the next one's are being decoded
+    wanted: Callable[[], int] = staticmethod(lambda: FIRST_JOBS)  # jobs to hold; whoever knows the device sets it
 
     def __init__(self, consumer, **kwargs):
         super().__init__(consumer, **kwargs)
@@ -73,5 +75,6 @@ class Keeper(bootsteps.StartStopStep):
 
     def tune(self, consumer) -> None:
         """Follow the number of jobs wanted."""
-        if consumer.qos.value != self.wanted:
-            consumer.initial_prefetch_count = consumer.qos.value = self.wanted
+        wanted = self.wanted()
+        if consumer.qos.value != wanted:
+            consumer.initial_prefetch_count = consumer.qos.value = wanted

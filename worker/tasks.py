@@ -2,11 +2,8 @@
 
 import atexit
 import logging
-import os
 import sys
-import threading
 import time
-from dataclasses import dataclass, field
 
 from celery.exceptions import Reject
 from celery.worker import state
@@ -14,73 +11,22 @@ from celery.worker import state
 import settings
 from db import jobs
 from db.jobs import ClaimedJob, ClaimedTrack
-from db.session import Database, connect
 from db.tables import now
-from settings import GenremillError, Settings
-from worker import checkpoints
+from settings import GenremillError
 from worker.celery import app
-from worker.children import DecodePool
 from worker.cut import Cut
-from worker.engine import Engine
+from worker.device import is_out_of_memory
 from worker.launch import SETUP_EXIT_CODE
-from worker.pool import drained, stopping
+from worker.pool import Keeper, drained, stopping
 from worker.replay import Replay
+from worker.station import Station, set_up
 from worker.track_run import JobProgress, Loaded, TrackRun
-from worker.writer import Writer
 
 PROGRESS_S = 0.5  # between two progress events of a job
+NO_ROOM_S = 5.0  # before a job is taken again whose model's weights did not fit the GPU
 STALLED_S = 600  # a job without progress for so long lets its lease go
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Station:
-    """What the jobs of this worker process share."""
-
-    node: str
-    config: Settings
-    device: str
-    database: Database
-    writer: Writer
-    decoders: DecodePool
-    loaded: dict[tuple[str, str, str], Loaded] = field(default_factory=dict)
-    loading: threading.Lock = field(default_factory=threading.Lock)
-
-    def model(self, job: ClaimedJob) -> Loaded:
-        """The model that the job asks for, loaded on first use. Raises GenremillError when this host has another."""
-        identity = (job.model, job.version, job.weights_sha256)
-        with self.loading:
-            if identity not in self.loaded:
-                self.loaded[identity] = self._load(job)
-            return self.loaded[identity]
-
-    def _load(self, job: ClaimedJob) -> Loaded:
-        checkpoint = checkpoints.find(job.model)
-        if (checkpoint.version, checkpoint.sha256) != (job.version, job.weights_sha256):
-            raise GenremillError(
-                f"this host has other weights of {job.model} than the run was ordered with: "
-                f"{checkpoint.sha256[:12]} instead of {job.weights_sha256[:12]}"
-            )
-        model = checkpoints.load(checkpoint, self.device)
-        lanes = self.config.usable_cores if self.device == "cpu" else 1
-        with self.database.write() as connection:
-            ids = jobs.put_genres(connection, job.model_id, model.labels, model.features)
-        return Loaded(Engine(model, self.device, lanes), tuple(ids[name] for name, _ in model.labels))
-
-    def path(self, track: ClaimedTrack) -> bytes:
-        """Where this host has the track."""
-        root = os.fsdecode(track.root)
-        return os.fsencode(self.config.roots.get(root, root)) + b"/" + track.path
-
-    def close(self) -> None:
-        """End what the jobs shared, in the direction of the data: nothing is left half done."""
-        self.decoders.close()
-        for loaded in self.loaded.values():
-            loaded.engine.close()
-        self.writer.close()
-        self.database.close()
-
 
 _station: Station | None = None
 
@@ -90,20 +36,11 @@ def open_station(node: str) -> None:
     cannot."""
     global _station
     try:
-        _station = _open(node, settings.load())
+        _station = set_up(node, settings.load())
+        Keeper.wanted = staticmethod(_station.jobs_to_hold)
     except GenremillError as error:
         print(f"genremill: {error}", file=sys.stderr)
         raise SystemExit(2) from error
-
-
-def _open(node: str, config: Settings) -> Station:
-    database = connect(config.database)
-    with database.write() as connection:
-        jobs.release_leases(connection, node, now())
-    children = config.decode_children or config.usable_cores
-    decoders = DecodePool(children, deadline_s=config.decode_deadline_s, memory_mib=config.decode_memory_mib)
-    device = os.environ.get("GENREMILL_WORKER_DEVICE", "cpu")
-    return Station(node, config, device, database, Writer(database), decoders)
 
 
 @drained.connect
@@ -120,12 +57,34 @@ class JobRun:
     def __init__(self, task, job: ClaimedJob, station: Station, loaded: Loaded):
         self.task, self.job, self.station, self.loaded = task, job, station, loaded
         self.progress = JobProgress()
+        self.in_a_hurry = task.request.delivery_info.get("routing_key") == "fast"
         self._renew_at = time.monotonic() + station.config.lease_s / 3
         self._report_at = 0.0
         self._held = True
 
     def run(self) -> int:
         """Analyse the tracks. Returns how many have an outcome; the rest is for whoever takes the job next."""
+        begun = self._feed() if self.in_a_hurry else self._feed_in_turn()
+        while not self.progress.wait(begun, PROGRESS_S) and self._held:
+            self._tend()
+        if self.progress.error is not None:
+            raise self.progress.error
+        return self.progress.stored
+
+    def _feed_in_turn(self) -> int:
+        """One job after the other, so that one is decoded while the one before it ends."""
+        while not self.station.feeding.acquire(timeout=PROGRESS_S):
+            if stopping.is_set() or not self._held:
+                return 0
+            self.progress.moved_at = time.monotonic()  # it waits, which is no standstill
+            self._tend()
+        try:
+            return self._feed()
+        finally:
+            self.station.feeding.release()
+
+    def _feed(self) -> int:
+        """Hand the tracks to the decode children. Returns how many."""
         model = self.loaded.engine.model
         cut = Cut(model.sample_rate, model.window, self.job.coverage, model.hop)
         begun = 0
@@ -135,11 +94,7 @@ class JobRun:
             self.station.decoders.submit(self.station.path(track), cut, self._sink(track))
             begun += 1
             self._tend()
-        while not self.progress.wait(begun, PROGRESS_S) and self._held:
-            self._tend()
-        if self.progress.error is not None:
-            raise self.progress.error
-        return self.progress.stored
+        return begun
 
     def _sink(self, track: ClaimedTrack) -> TrackRun | Replay:
         run = TrackRun(self.job, track, self.loaded, self.station.writer, self.progress)
@@ -178,12 +133,20 @@ def classify(self, job_id: str) -> str:
         job = jobs.claim_job(connection, job_id, station.node, station.config.lease_s, now())
     if job is None:
         return "held by another worker, or done"
+    station.job_tracks = max(1, len(job.tracks))
     try:
         loaded = station.model(job)
     except GenremillError as error:
         _hand_back(station, job)
         _refuse_to_work(error)
         raise Reject(str(error), requeue=True) from error
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        log.warning("there is no room for the model %s on the GPU, waiting for some: %s", job.model, error)
+        _hand_back(station, job)
+        stopping.wait(NO_ROOM_S)
+        raise Reject("there is no room for the model", requeue=True) from error
     run = JobRun(self, job, station, loaded)
     done = run.run()
     if done < len(job.tracks):

@@ -9,7 +9,8 @@ import numpy as np
 
 from db.jobs import ClaimedJob, ClaimedTrack, Outcome
 from worker.children import Block
-from worker.engine import Engine, Ticket
+from worker.device import Ticket
+from worker.engine import Engine
 from worker.errors import TrackError, Unclassifiable
 from worker.replay import Held
 from worker.writer import Writer
@@ -113,7 +114,7 @@ class TrackRun:
             "model_id": self.job.model_id,
             "coverage": self.job.coverage,
             "device": str(self.loaded.engine.device),
-            "amp": False,
+            "amp": self.loaded.engine.model.dtype != "float32",
             "windows": self._scored,
             "elapsed_ms": (time.monotonic() - self._began) * 1000,
         }

@@ -10,7 +10,8 @@ import torch
 
 from worker import checkpoints
 from worker.checkpoints import Model
-from worker.engine import Engine, Ticket
+from worker.device import Ticket
+from worker.engine import Engine
 from worker.errors import Unclassifiable
 from worker.replay import Replay
 

@@ -1,0 +1,151 @@
+"""The engine on a simulated GPU: memory ends at random, and every window is predicted once all the same."""
+
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.batching import SIZES, Probe, Profile, size_for
+from worker.checkpoints import Checkpoint, Model
+from worker.device import Cpu, Ticket
+from worker.engine import Engine
+from worker.errors import Unclassifiable
+
+SAMPLES = 4
+POISON = 32_000  # windows of it break the batch they are in, when its results are read
+PROFILE = Profile(tuple(Probe(size, 0.01 + size * 1e-3, size) for size in SIZES[:7]))  # a byte a window
+
+
+class Mirror(torch.nn.Module):
+    """Gives the first two samples of each window back."""
+
+    def forward(self, waveform):
+        return waveform[:, :2] * 32_768
+
+
+class SimulatedGpu(Cpu):
+    """A GPU on which what is free changes at every look, and may be less at the next."""
+
+    def __init__(self, model, free):
+        self._model, self._free, self._looks, self.predicted = model, free, 0, []
+        self._lock = threading.Lock()
+
+    def free_bytes(self):
+        with self._lock:
+            self._looks += 1
+            return self._free[self._looks % len(self._free)]
+
+    def start(self, batch):
+        if size_for(len(batch)) > self.free_bytes():
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        output = super().start(batch)()
+
+        def wait():
+            if (batch.pcm[:, 0] == POISON).any():
+                raise RuntimeError("the kernel did not like it")
+            return output
+
+        return wait
+
+
+class Tracks:
+    """Tickets of one window and more each, and what became of them."""
+
+    def __init__(self, sizes, poisoned):
+        self.answers: dict[int, list] = {name: [] for name in range(len(sizes))}
+        self.pcm = [np.full((size, SAMPLES), name, np.int16) for name, size in enumerate(sizes)]
+        for name in poisoned:
+            self.pcm[name % len(sizes)][0] = POISON
+        self.taken: list[int] = []
+
+    def tickets(self):
+        for name, pcm in enumerate(self.pcm):
+            answer = self.answers[name].append
+            yield Ticket(pcm, lambda name=name: self.taken.append(name), lambda p, a=answer: a(p.copy()), answer)
+
+
+def simulated(free):
+    """An engine on a simulated GPU, whose CPU has the same model."""
+    stack, model = ExitStack(), Model(Checkpoint("mirror", "1", None, ""), Mirror(), 8, SAMPLES, (), "")
+    stack.enter_context(patch("worker.engine.Gpu", lambda model, device, margin: SimulatedGpu(model, free)))
+    stack.enter_context(patch("worker.engine.probe.profile", lambda *_: PROFILE))
+    stack.enter_context(patch("worker.engine.checkpoints.load", lambda *_: model))
+    stack.enter_context(patch("worker.engine.GATHER_S", 0.001))
+    with stack:
+        engine = Engine(model, "cuda:0", lanes=1)
+    engine._cpu = Cpu(model)
+    return engine
+
+
+@given(
+    sizes=st.lists(st.integers(1, 70), min_size=1, max_size=12),
+    free=st.lists(st.integers(0, 40), min_size=1, max_size=8),
+    poisoned=st.sets(st.integers(0, 11), max_size=2),
+)
+@settings(deadline=None, max_examples=60)
+def test_every_window_is_predicted_once_and_only_what_fails_by_itself_is_refused(sizes, free, poisoned):
+    engine, tracks = simulated(free), Tracks(sizes, poisoned)
+    for ticket in tracks.tickets():
+        engine.submit(ticket)
+    engine.close()
+    assert sorted(tracks.taken) == list(range(len(sizes)))
+    for name, pcm in enumerate(tracks.pcm):
+        (answer,) = tracks.answers[name]
+        refused = pcm[0, 0] == POISON and isinstance(answer, Unclassifiable)  # on the simulated CPU nothing fails
+        assert refused or np.array_equal(answer, pcm[:, :2])
+
+
+def test_a_ticket_that_breaks_its_batch_is_refused_alone():
+    engine, tracks = simulated([40]), Tracks([3, 2, 4], (1,))
+    for ticket in tracks.tickets():
+        engine.submit(ticket)
+    engine.close()
+    assert [type(answers[0]).__name__ for answers in tracks.answers.values()] == [
+        "ndarray",
+        "Unclassifiable",
+        "ndarray",
+    ]
+
+
+def test_without_room_for_a_window_the_cpu_takes_it_and_it_is_counted():
+    engine, tracks = simulated([0]), Tracks([3, 2], ())
+    for ticket in tracks.tickets():
+        engine.submit(ticket)
+    engine.close()
+    assert engine.counters.on_cpu == engine.counters.windows == 5
+    assert all(np.array_equal(tracks.answers[name][0], pcm[:, :2]) for name, pcm in enumerate(tracks.pcm))
+
+
+def test_memory_that_ends_between_the_look_and_the_batch_is_counted_and_the_limit_follows():
+    engine, tracks = simulated([5, 32]), Tracks([32], ())  # looks alternate: 32 are seen, 5 are there
+    for ticket in tracks.tickets():
+        engine.submit(ticket)
+    engine.close()
+    assert engine.counters.out_of_memory > 0 and engine.counters.on_cpu == 0
+    assert engine.counters.limit < engine.counters.best == 32
+    assert np.array_equal(tracks.answers[0][0], tracks.pcm[0][:, :2])
+
+
+BROKEN = """
+import numpy as np
+from tests.unit.test_engine_gpu import POISON, SAMPLES, SimulatedGpu, Tracks, simulated
+def check(_):
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+SimulatedGpu.check = check
+engine = simulated([40])
+for ticket in Tracks([2, 2], (0,)).tickets():
+    engine.submit(ticket)
+engine.close()
+"""
+
+
+def test_a_gpu_that_does_not_answer_any_more_ends_the_process():
+    ended = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 70, ended.stderr
+    assert "the GPU does not answer any more" in ended.stderr
