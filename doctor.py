@@ -30,7 +30,7 @@ def examine(config: Settings) -> list[Finding]:
         "database": lambda: connect(config.database).address,
         "broker": lambda: _broker(config),
         "model": lambda: _model(config),
-        "device": lambda: ", ".join(device.node for device in launch.choose_devices(config.device)),
+        "device": lambda: ", ".join(map(str, launch.choose_devices(config.device))),
         "cores": lambda: str(config.usable_cores),
         "decoders": _decoders,
     }

@@ -7,6 +7,7 @@ from celery.signals import celeryd_init
 from kombu import Queue
 
 import settings
+from worker import telemetry  # noqa: F401 (`celery -A worker inspect gpu` has to know the command)
 
 QUEUES = ("fast", "bulk")  # in the order in which workers empty them
 VISIBILITY_TIMEOUT_S = 90  # a message that is held and not renewed for so long is delivered again

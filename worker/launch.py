@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 
 import settings
 from settings import GenremillError
+from worker import nvml
 from worker.celery import QUEUES
+from worker.nvml import Gpu
 
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 PR_SET_PDEATHSIG = 1
 BACKOFF_S = (1, 2, 5, 10, 30)  # before a worker that died is started again; the last one repeats
 HEALTHY_S = 60  # a worker that ran for so long starts again without a wait
 STOP_S = 30  # a worker that has not stopped by then is killed
+ALLOCATOR = "expandable_segments:True"  # torch reserves half as much for batches of changing sizes
 SETUP_EXIT_CODE = 2  # a worker that says why it cannot start is not started again
 
 
@@ -27,46 +30,69 @@ class Device:
 
     node: str  # "gpu0@host"
     torch_name: str  # as the process sees it: "cpu" or "cuda:0"
-    visible: str  # CUDA_VISIBLE_DEVICES
+    visible: str  # CUDA_VISIBLE_DEVICES: a UUID, or nothing
+    gpu: Gpu | None = None
+    place: int = 0  # among the devices of one launcher
+    of: int = 1  # devices of that launcher, which share the host's cores
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What torch reads when it is imported: it sees this device alone."""
+        return {
+            "CUDA_VISIBLE_DEVICES": self.visible,
+            "PYTORCH_CUDA_ALLOC_CONF": os.environ.get("PYTORCH_CUDA_ALLOC_CONF", ALLOCATOR),
+        }
+
+    @property
+    def cores(self) -> int:
+        """Cores for its worker."""
+        return max(1, settings.load().usable_cores // self.of)
+
+    def __str__(self) -> str:
+        size = f", {self.gpu.total_bytes / 2**30:.1f} GiB" if self.gpu and self.gpu.total_bytes else ""
+        return f"{self.node} ({self.gpu.name}{size})" if self.gpu else self.node
 
 
-def choose_devices(wanted: str) -> list[Device]:
-    """The devices for `auto`, `cpu`, `cuda` or `cuda:0,2`. Raises GenremillError when one is not there."""
+def choose_devices(wanted: str, gpus: Sequence[Gpu] | None = None) -> list[Device]:
+    """The devices for `auto`, `cpu`, `cuda`, or GPUs by number or UUID: `cuda:0,2`, `GPU-8f6b,MIG-41d5`.
+
+    gpus: those of this host, where the caller knows them. Raises GenremillError when one is not there.
+    """
+    cpu = Device(f"cpu@{settings.host()}", "cpu", "")
     if wanted == "cpu":
-        return [_cpu()]
-    gpus = _gpu_uuids()
-    if wanted == "auto":
-        return [_gpu(index, uuid) for index, uuid in enumerate(gpus)] or [_cpu()]
-    kind, _, list_ = wanted.partition(":")
-    if kind != "cuda" or not all(part.isdigit() for part in list_.split(",") if list_):
-        raise GenremillError(f"there is no device {wanted!r}: use auto, cpu, cuda, or cuda: and numbers (cuda:0,2)")
-    indices = [int(part) for part in list_.split(",")] if list_ else range(max(1, len(gpus)))
-    missing = [index for index in indices if index >= len(gpus)]
-    if missing:
-        raise GenremillError(f"this host has {len(gpus)} GPUs: there is no cuda:{missing[0]}")
-    return [_gpu(index, gpus[index]) for index in indices]
+        return [cpu]
+    gpus = nvml.gpus() if gpus is None else gpus
+    if wanted == "auto" and not gpus:
+        return [cpu]
+    chosen = gpus if wanted in ("auto", "cuda") else [_find_gpu(gpus, word, wanted) for word in wanted.split(",")]
+    if not chosen:
+        raise GenremillError(f"there is no GPU for the device {wanted!r}: {_say_gpus(gpus)}")
+    distinct = list(dict.fromkeys(chosen))
+    return [
+        Device(f"gpu{gpu.index}@{settings.host()}", "cuda:0", gpu.uuid, gpu, place, len(distinct))
+        for place, gpu in enumerate(distinct)
+    ]
 
 
-def _cpu() -> Device:
-    return Device(f"cpu@{settings.host()}", "cpu", "")
+def _find_gpu(gpus: Sequence[Gpu], word: str, wanted: str) -> Gpu:
+    name = word.strip().removeprefix("cuda:")
+    if not name.isdigit() and not name.startswith(("GPU-", "MIG-")):
+        raise GenremillError(
+            f"there is no device {wanted!r}: use auto, cpu, cuda, cuda:0,2 or UUIDs (GPU-..., MIG-...)"
+        )
+    label = f"cuda:{name}" if name.isdigit() else name
+    found = nvml.matching(gpus, name)
+    if len(found) > 1:
+        raise GenremillError(f"the GPU {label} may be {' or '.join(gpu.uuid for gpu in found)}: give more of its UUID")
+    if not found:
+        raise GenremillError(f"there is no GPU {label}: {_say_gpus(gpus)}")
+    return found[0]
 
 
-def _gpu(index: int, uuid: str) -> Device:
-    return Device(f"gpu{index}@{settings.host()}", "cuda:0", uuid)
-
-
-def _gpu_uuids() -> list[str]:
-    import pynvml  # needs the driver's library, which most machines lack
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        return [pynvml.nvmlDeviceGetUUID(handle) for handle in handles]
-    finally:
-        pynvml.nvmlShutdown()
+def _say_gpus(gpus: Sequence[Gpu]) -> str:
+    if not gpus:
+        return "no GPU can be used here (see nvidia-smi and CUDA_VISIBLE_DEVICES); use auto or cpu"
+    return "use one of " + ", ".join(f"cuda:{place} ({gpu.name}, {gpu.uuid})" for place, gpu in enumerate(gpus))
 
 
 def die_with_parent(number: int) -> None:
@@ -79,10 +105,13 @@ def start_worker(device: Device, *, log_level: str, stderr=None) -> subprocess.P
     """The worker process of a device, in a process group of its own: a Ctrl-C reaches it through its parent alone."""
     command = [sys.executable, "-m", "celery", "-A", "worker", "worker", "--hostname", device.node]
     command += ["--queues", ",".join(QUEUES), "--loglevel", log_level, "--without-mingle", "--without-gossip"]
+    port = settings.load().metrics_port
     environment = {
         **os.environ,
-        "CUDA_VISIBLE_DEVICES": device.visible,
+        **device.environment,
         "GENREMILL_WORKER_DEVICE": device.torch_name,
+        "GENREMILL_WORKER_METRICS_PORT": str(port + device.place if port else 0),
+        "GENREMILL_CORES": str(device.cores),
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
     }
