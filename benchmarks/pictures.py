@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from tests import published
-from tests.seeded import seeded_state
-from worker import checkpoints
+from worker import checkpoints, naive, precision
 from worker.image import decibels
 from worker.models import vgg, vit
 from worker.models.ccmusic import FRAMES, SAMPLE_RATE, PictureNetwork
 from worker.resample import Resample
+from worker.seeded import seeded_state
 
 NETWORKS = {"vit_b_16_mel": ("mel", vit), "vgg19_bn_cqt": ("cqt", vgg)}
 REPEATS = 7
@@ -46,9 +45,9 @@ def on_cpu(name: str, feature: str, network: PictureNetwork, samples: int) -> No
     lengths = torch.full((CPU_WINDOWS,), FRAMES)
     power = network.spectrogram(waveforms, lengths)
     values = decibels(power, power.amax((1, 2)))
-    theirs = cpu_ms(lambda: published.power(feature, waveforms[0].numpy()))
+    theirs = cpu_ms(lambda: naive.power(feature, waveforms[0].numpy()))
     ours = cpu_ms(lambda: network.power(waveforms)) / CPU_WINDOWS
-    drawn = cpu_ms(lambda: published.draw(values[0, :, :FRAMES].numpy()))
+    drawn = cpu_ms(lambda: naive.draw(values[0, :, :FRAMES].numpy()))
     picture = cpu_ms(lambda: network.picture(values, lengths)) / CPU_WINDOWS
     logits = cpu_ms(lambda: network.logits(torch.rand(CPU_WINDOWS, 3, 224, 224)), 3) / CPU_WINDOWS
     print(f"{name}, CPU ms a window ({samples / SAMPLE_RATE:.1f} s, context included):")
@@ -102,13 +101,20 @@ def tf32(network: nn.Module, pictures: torch.Tensor):
     return network, pictures
 
 
-def bf16(network: nn.Module, pictures: torch.Tensor):
-    """All of the network, and its input, in bf16."""
-    layout = torch.channels_last
-    return network.bfloat16().to(memory_format=layout), pictures.bfloat16().contiguous(memory_format=layout)
+def amp(network: nn.Module, pictures: torch.Tensor):
+    """As a worker runs it."""
+    dtype = precision.lower(network, precision.choose_dtype("auto", pictures.device))
+    return network, pictures.to(dtype)
 
 
-MODES = {"float32": float32, "tf32": tf32, "bf16 weights": bf16}
+def compiled(network: nn.Module, pictures: torch.Tensor):
+    """As a worker runs it with GENREMILL_COMPILE."""
+    network, pictures = amp(network, pictures)
+    network.logits = precision.Compiled(network.logits)
+    return network, pictures
+
+
+MODES = {"float32": float32, "tf32": tf32, "AMP": amp, "AMP, compiled": compiled}
 
 
 def noise(windows: int, samples: int) -> torch.Tensor:

@@ -1,6 +1,8 @@
 """`python -m worker`: pinned workers for every GPU of this host, or one for the CPU."""
 
+import contextlib
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -8,13 +10,14 @@ import typer
 
 import console
 import settings
+from worker.bench.__main__ import bench
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.command()
 def worker(
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, or cuda: and numbers (cuda:0,2)")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0,2, or UUIDs of GPUs")] = "",
 ) -> None:
     """Work: one pinned worker process for every GPU of this host, or one for the CPU, until a signal stops them."""
     from db.session import connect
@@ -105,6 +108,38 @@ def _say_imported(imported, as_json: bool) -> None:
     if imported.left_out:
         console.out.print(f"{imported.left_out} parameters of the file were left out: the model does not have them")
     console.out.print(f"use them: genremill run FOLDER --model {checkpoint.name}")
+
+
+@app.command()
+def gpu(
+    watch: Annotated[bool, typer.Option("--watch", help="again every second, until Ctrl-C")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """This host's GPUs and every worker that answers: VRAM over time, processes, batches, windows per second."""
+    from worker import gpu_view
+
+    view = gpu_view.View()
+    if as_json:
+        console.print_json(view.look())
+    elif watch:
+        _watch_gpus(view)
+    else:
+        console.out.print(gpu_view.render(view.look(), console.out.width))
+
+
+def _watch_gpus(view) -> None:
+    from rich.live import Live
+
+    from worker.gpu_view import render
+
+    with Live(console=console.out, auto_refresh=False) as live, contextlib.suppress(KeyboardInterrupt):
+        while True:
+            due = time.monotonic() + 1
+            live.update(render(view.look(), console.out.width), refresh=True)
+            time.sleep(max(0.0, due - time.monotonic()))
+
+
+app.command()(bench)
 
 
 if __name__ == "__main__":

@@ -14,15 +14,14 @@ import soundfile
 import soxr
 import torch
 
-from tests import published
 from tests.acceptance.person import Person
 from tests.hub import Hub, serving
 from tests.own_model import write_own_model
-from tests.seeded import seeded_state
-from worker import checkpoints
+from worker import checkpoints, naive
 from worker.cut import Cut
 from worker.models import vgg, vit
-from worker.models.ccmusic import HOP, SAMPLE_RATE
+from worker.models.ccmusic import HOP, SAMPLE_RATE, WINDOW_S
+from worker.seeded import seeded_state
 
 TRACKS = (
     "Clara Voss/Nachtstücke/03 Toccata.wav",
@@ -63,13 +62,22 @@ def waveform(path: Path) -> np.ndarray:
     return soxr.resample(samples.mean(1), rate, SAMPLE_RATE, "HQ").astype(np.float32)
 
 
+def published_cut(spectrogram: np.ndarray, samples: int) -> list[np.ndarray]:
+    """The windows of a whole track's spectrogram (bins, frames), as the published code cuts them."""
+    frames = spectrogram.shape[1]
+    step = int(WINDOW_S * frames / (samples / SAMPLE_RATE))
+    count = frames // step
+    begin = (frames - count * step) // 2
+    return [spectrogram[:, start : start + step] for start in range(begin, begin + count * step, step)]
+
+
 def reference(model: str, network, path: Path, coverage: str) -> np.ndarray:
     """A track's probabilities, with librosa, matplotlib and PIL."""
     feature, module = NETWORKS[model]
     samples = waveform(path)
-    power = published.power(feature, samples)
+    power = naive.power(feature, samples)
     if coverage == "full":
-        windows = published.cut(librosa.power_to_db(power, ref=np.max), len(samples))
+        windows = published_cut(librosa.power_to_db(power, ref=np.max), len(samples))
     else:
         cut = Cut(SAMPLE_RATE, module.WINDOW, hop=HOP)
         places = itertools.chain(*cut.regions(len(samples)))
@@ -77,7 +85,7 @@ def reference(model: str, network, path: Path, coverage: str) -> np.ndarray:
             places = itertools.islice(cut.walk(), len(samples) // cut.stride)
         starts = [(place.start + cut.context) // HOP for place in places]
         windows = [librosa.power_to_db(power[:, start : start + cut.frames], ref=np.max) for start in starts]
-    pictures = np.stack([published.draw(window) for window in windows])
+    pictures = np.stack([naive.draw(window) for window in windows])
     with torch.inference_mode():
         return network.logits(torch.from_numpy(pictures) * 2 - 1).softmax(1).mean(0).numpy()
 

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.seeded import seeded_state
-from worker import checkpoints, models
+from worker import checkpoints, models, precision, probe
 from worker.checkpoints import Model
-from worker.engine import Engine, Ticket
+from worker.device import Gpu, Ticket
+from worker.engine import Engine
 from worker.image import SpectrogramImage, first_frames
 from worker.models import vgg, vit
+from worker.seeded import seeded_state
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -50,23 +51,64 @@ def test_where_triton_does_not_work_the_pictures_are_the_same(monkeypatch, caplo
     assert (found.cpu() - SpectrogramImage(84)(values, lengths)).abs().mean() < 1e-5
 
 
+def load(name: str, device: str, amp: str = "off") -> Model:
+    """A model on a device, with seeded weights where none are shipped."""
+    if name == "musicnn":
+        return checkpoints.load(checkpoints.find(name), device, amp)
+    module = models.load_module(models.find(name))
+    return checkpoints.assemble(None, module, checkpoints.fit(module, STATES[name]()), module.LABELS, device, amp)
+
+
+def predict(model: Model, device: str, pcm: np.ndarray) -> np.ndarray:
+    engine, found = Engine(model, device, lanes=1), []
+    engine.submit(Ticket(pcm, lambda: None, lambda p: found.append(p.copy()), found.append, frames=490))
+    engine.close()
+    return found[0]
+
+
 @pytest.mark.parametrize("name", ["musicnn", *STATES])
 def test_the_engine_gives_the_same_probabilities(name):
-    entry = models.find(name)
-    module = models.load_module(entry)
-    answers = {}
-    for device in ("cpu", "cuda:0"):
-        if name in STATES:
-            network = checkpoints.fit(module, STATES[name]()).requires_grad_(False).to(device)
-            model = Model(None, network, module.SAMPLE_RATE, module.WINDOW, module.LABELS, "", module.HOP)
-        else:
-            model = checkpoints.load(checkpoints.find(name), device)
-        engine = Engine(model, device, lanes=1)
-        pcm, found = music(7, module.WINDOW), []
-        engine.submit(
-            Ticket(pcm, lambda: None, lambda p, found=found: found.append(p.copy()), found.append, frames=490)
-        )
+    model = load(name, "cuda:0")
+    pcm = music(7, model.window)
+    assert np.abs(predict(model, "cuda:0", pcm) - predict(load(name, "cpu"), "cpu", pcm)).max() < 0.01
+
+
+@pytest.mark.parametrize("name", ["musicnn", *STATES])
+@pytest.mark.parametrize("amp", ["auto", "fp16"])
+def test_mixed_precision_stays_close_to_float32(name, amp):
+    lowered = load(name, "cuda:0", amp)
+    assert lowered.dtype in ("bfloat16", "float16")
+    pcm = music(40, lowered.window)
+    assert np.abs(predict(lowered, "cuda:0", pcm) - predict(load(name, "cuda:0"), "cuda:0", pcm)).max() < 0.01
+
+
+@pytest.mark.parametrize("name", STATES)
+@torch.inference_mode()
+def test_the_memory_of_a_batch_is_foreseen(name):
+    model = load(name, "cuda:0", "auto")
+    gpu = Gpu(model, torch.device("cuda:0"), 0)
+    foreseen, weights = probe.profile(model, gpu, None), torch.cuda.memory_allocated()
+    for batch in (3, 12, 24, 48, 96):
+        _, peak_bytes = probe._try(model, gpu, batch)
+        assert (weights + foreseen.peak_bytes(batch)) / (weights + peak_bytes) == pytest.approx(1, abs=0.1), batch
+
+
+def test_windows_are_copied_while_the_batch_before_them_is_computed_on():
+    model = load("vit_b_16_mel", "cuda:0", "auto")
+    engine, scored = Engine(model, "cuda:0", lanes=1), []
+    pcm = music(64, model.window)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+        for _ in range(12):
+            engine.submit(Ticket(pcm, lambda: None, scored.append, scored.append, frames=490))
         engine.close()
-        answers[device] = found[0]
-    assert answers["cpu"].shape == answers["cuda:0"].shape
-    assert np.abs(answers["cpu"] - answers["cuda:0"]).max() < 0.01
+    spans = [(event.name, event.time_range.start, event.time_range.end) for event in seen.events()]
+    copies = [(start, end) for name, start, end in spans if "HtoD" in name and "Pinned" in name and end - start > 100]
+    kernels = [(start, end) for name, start, end in spans if "Mem" not in name]
+    overlapped = [any(a < end and start < b for a, b in kernels) for start, end in copies]
+    assert len(scored) == 12 and len(copies) >= 6 and sum(overlapped) >= len(copies) / 2
+
+
+def test_a_network_that_cannot_cast_itself_runs_under_autocast():
+    plain = torch.nn.Linear(8, 8).cuda()
+    assert precision.lower(plain, torch.bfloat16) is torch.bfloat16
+    assert plain.weight.dtype == torch.float32 and plain(torch.ones(1, 8, device="cuda")).dtype == torch.bfloat16

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.seeded import HEADS, seeded_state
 from worker import checkpoints
 from worker.models import vgg, vit
+from worker.seeded import HEADS, seeded_state
 
 PARAMETERS = Path(__file__).parents[1] / "data" / "torchvision_parameters.json"  # of torchvision 0.26
 NETWORKS = {"vit_b_16": vit, "vgg19_bn": vgg}

@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 
 from settings import GenremillError
 from tests.own_model import write_own_model
-from tests.seeded import seeded_state
 from worker import checkpoints, models, weights
 from worker.models import vgg, vit
 from worker.models.ccmusic import LABELS
+from worker.seeded import seeded_state
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,12 @@
-"""Weights of the two published networks from a seed, of a size at which the networks tell windows apart."""
+"""Weights from a seed, of a size at which the networks tell windows apart: enough to measure and to test with."""
+
+from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from worker import checkpoints, models
+from worker.checkpoints import Checkpoint, Model
 
 HEADS = {  # what a state dict of 16 classes has of each head: the parameter that tells it, for each network
     "published": ("heads.head.9.weight", "classifier.9.weight"),
@@ -10,8 +15,17 @@ HEADS = {  # what a state dict of 16 classes has of each head: the parameter tha
 }
 
 
+def load(name: str, device: str, amp: str = "off", compiled: bool = False) -> Model:
+    """The model of this name with weights from a seed, see checkpoints.load(); its checkpoint has no sha256."""
+    entry = models.find(name)
+    module = models.load_module(entry)
+    network = checkpoints.fit(module, seeded_state(module, classes=len(module.LABELS)))
+    checkpoint = Checkpoint(name, entry.version, Path(), "")
+    return checkpoints.assemble(checkpoint, module, network, module.LABELS, device, amp, compiled)
+
+
 def seeded_state(module, head: str = "published", classes: int = 16, seed: int = 0) -> dict[str, Tensor]:
-    """A state dict for a network of worker.models.vit or worker.models.vgg."""
+    """A state dict for a network of a model's module; `head` and `classes` are for worker.models.vit and vgg."""
     network = module.build({name: torch.empty(classes, 1) for name in HEADS[head]})
     chance = torch.Generator().manual_seed(seed)
     return {name: _values(name, tensor, chance) for name, tensor in network.state_dict().items()}

@@ -1,0 +1,1 @@
+"""`genremill bench`: what a machine does, in batches, in files, and over time."""
