@@ -1,0 +1,68 @@
+"""The decode children alone: what the product cannot be faster than."""
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import settings
+from worker import checkpoints
+from worker.checkpoints import Checkpoint
+from worker.children import Block, DecodePool
+from worker.cut import Cut
+
+
+def cut_of(checkpoint: Checkpoint) -> Cut:
+    """What the model reads of a track."""
+    model = checkpoints.load(checkpoint, "cpu")
+    return Cut(model.sample_rate, model.window, hop=model.hop)
+
+
+class Tally:
+    """The sink of all tracks: counts windows and gives their blocks back at once."""
+
+    def __init__(self):
+        self._changed = threading.Condition()
+        self.tracks, self.count, self.errors = 0, 0, []
+
+    def windows(self, block: Block) -> None:
+        """See worker.children.Sink."""
+        with self._changed:
+            self.count += len(block.pcm)
+        block.release()
+
+    def end(self) -> None:
+        with self._changed:
+            self.tracks += 1
+            self._changed.notify_all()
+
+    def failed(self, error: Exception) -> None:
+        self.errors.append(error)
+        self.end()
+
+    def wait(self, tracks: int) -> None:
+        """Until so many tracks are read."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.tracks == tracks)
+
+
+def decode_alone(tracks: Sequence[Path], warm_up: Sequence[Path], cut: Cut) -> tuple[float, int]:
+    """Tracks a second of as many decode children as a worker has, and the windows that came out."""
+    config = settings.load()
+    pool = DecodePool(config.children_beside(config.device))
+    try:
+        _decode(pool, warm_up, cut)
+        began = time.perf_counter()
+        windows = _decode(pool, tracks, cut)
+        return len(tracks) / (time.perf_counter() - began), windows
+    finally:
+        pool.close()
+
+
+def _decode(pool: DecodePool, tracks: Sequence[Path], cut: Cut) -> int:
+    tally = Tally()
+    for track in tracks:
+        pool.submit(bytes(track), cut, tally)
+    tally.wait(len(tracks))
+    assert not tally.errors, tally.errors[0]
+    return tally.count

@@ -1,0 +1,71 @@
+"""Another program on the GPU that it sees: python -m benchmarks.neighbour [--leave-mib MIB] [--seed SEED]
+
+Takes memory and returns it, at random, down to a tenth of the card; with --leave-mib it takes all but so much, and
+keeps it. Prints a line of JSON for each change: the time, what it holds and what is free, in MiB.
+"""
+
+import argparse
+import json
+import random
+import time
+
+import torch
+
+RESERVE = 0.1  # of the card, which is never taken
+MIB = 1 << 20
+
+
+def main() -> None:
+    """Hold memory until the process is ended."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--leave-mib", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    if options.leave_mib is not None:
+        keep(options.leave_mib * MIB)
+    come_and_go(random.Random(options.seed))
+
+
+def keep(left_bytes: int) -> None:
+    """Take all but so much."""
+    taken = take(free_bytes() - left_bytes)
+    while True:
+        say(taken)
+        time.sleep(60)
+
+
+def come_and_go(chance: random.Random) -> None:
+    """Take up to nine tenths of the card for a moment, again and again; in a quarter of the cases all of that."""
+    while True:
+        free, total = torch.cuda.mem_get_info()
+        share = min(1.0, chance.uniform(0.2, 1.25))
+        taken = take(int(share * (free - RESERVE * total)))
+        say(taken)
+        time.sleep(chance.uniform(0.2, 2.0))
+        del taken
+        torch.cuda.empty_cache()
+        say(None)
+        time.sleep(chance.uniform(0.05, 0.5))
+
+
+def take(size_bytes: int) -> torch.Tensor | None:
+    """So much memory; None where somebody else was faster, or there is none to take."""
+    try:
+        return torch.empty(size_bytes, dtype=torch.uint8, device="cuda") if size_bytes > 0 else None
+    except torch.OutOfMemoryError:
+        return None
+
+
+def free_bytes() -> int:
+    """Of the card."""
+    return torch.cuda.mem_get_info()[0]
+
+
+def say(taken: torch.Tensor | None) -> None:
+    """What is held now."""
+    held = 0 if taken is None else taken.nbytes
+    print(json.dumps({"at": time.time(), "held_mib": held // MIB, "free_mib": free_bytes() // MIB}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""A run of the whole product, measured from outside and from its database."""
+
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import psutil
+from sqlalchemy import distinct, func, select
+
+import settings
+from db.runs import Counts
+from db.session import Database, connect
+from db.tables import Genre, Job, Prediction, Run, Score
+from local import Stack, free_port
+from producer import dispatch
+from producer.dispatch import Order
+from producer.follow import follow
+from producer.reconcile import reconcile
+from settings import GenremillError
+from worker import checkpoints, models
+from worker.checkpoints import Checkpoint
+
+FLOWER_START_S = 2.0
+LOOK_S = 0.05
+
+
+@dataclass(frozen=True)
+class Spent:
+    """CPU seconds."""
+
+    parent: float  # of the workers' processes
+    children: float  # of their decode children
+
+    def __sub__(self, earlier: "Spent") -> "Spent":
+        return Spent(self.parent - earlier.parent, self.children - earlier.children)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of the product."""
+
+    tracks: int
+    windows: int
+    wall_s: float  # from the order to the last score, scan included
+    worker_s: float  # from the first job's start to the last prediction's end
+    spent: Spent
+    by_node: dict[str, int]  # tracks
+    amp: set[bool | None]
+
+
+def with_weights(name: str) -> Checkpoint:
+    """The model's weights: those that are here, or seeded ones."""
+    try:
+        return checkpoints.find(name)
+    except GenremillError:
+        import torch
+
+        from worker.seeded import seeded_state
+        from worker.weights import import_weights
+
+        with tempfile.NamedTemporaryFile(suffix=".pt") as file:
+            torch.save(seeded_state(models.load_module(models.find(name))), file)
+            file.flush()
+            return import_weights(Path(file.name), name).checkpoint
+
+
+@contextlib.contextmanager
+def running() -> Iterator[tuple[Stack, Database]]:
+    """The product on an empty database, and without what it knows of its devices."""
+    config = settings.load()
+    shutil.rmtree(config.data_dir / "profiles", ignore_errors=True)
+    for file in config.data_dir.glob("genremill.db*"):
+        file.unlink()
+    database = connect(config.database)
+    stack = Stack(config, free_port("127.0.0.1", 5555), config.data_dir / "logs")
+    try:
+        stack.start()
+        yield stack, database
+    finally:
+        stack.stop()
+        database.close()
+
+
+def warm_up(stack: Stack, database: Database, root: Path, checkpoint: Checkpoint) -> None:
+    """Some tracks, each a job of its own, so that every worker is up and has its model."""
+    _run(stack, database, Order((root,), checkpoint, "regions", most_tracks=1))
+    time.sleep(FLOWER_START_S)
+
+
+def measure(
+    stack: Stack, database: Database, root: Path, checkpoint: Checkpoint, coverage: str = "regions"
+) -> Measured:
+    """An order's run. Raises AssertionError when anything failed, is missing or is there twice, or a worker died."""
+    before, processes = spent(stack), [worker.process.pid for worker in stack.workers]
+    began = time.perf_counter()
+    run_id, counts = _run(stack, database, Order((root,), checkpoint, coverage))
+    wall_s = time.perf_counter() - began
+    used = spent(stack) - before
+    assert processes == [worker.process.pid for worker in stack.workers], "a worker died"
+    assert counts.balanced and counts.done == counts.found, counts
+    return _read(database, run_id, counts, wall_s, used)
+
+
+def _run(stack: Stack, database: Database, order: Order) -> tuple[int, Counts]:
+    run_id = dispatch.enqueue(database, order)
+    for counts in follow(database, run_id, order, lambda: stack.tend(partial(reconcile, database)), LOOK_S):  # noqa: B007
+        pass
+    return run_id, counts
+
+
+def _read(database: Database, run_id: int, counts: Counts, wall_s: float, used: Spent) -> Measured:
+    mine = Prediction.run_id == run_id
+    tracks = select(Prediction.track_id).where(mine)
+    with database.read() as connection:
+        rows, scored = connection.execute(
+            select(func.count(), func.count(distinct(Score.track_id))).where(Score.track_id.in_(tracks))
+        ).one()
+        model_id = select(Run.model_id).where(Run.id == run_id).scalar_subquery()
+        genres = connection.scalar(select(func.count()).select_from(Genre).where(Genre.model_id == model_id))
+        assert (scored, rows) == (counts.found, counts.found * genres), (scored, rows, counts.found, genres)
+        first = connection.scalar(select(func.min(Job.started_at)).where(Job.run_id == run_id))
+        last, windows = connection.execute(
+            select(func.max(Prediction.finished_at), func.sum(Prediction.windows)).where(mine)
+        ).one()
+        nodes = select(Job.worker, func.sum(Job.tracks)).where(Job.run_id == run_id).group_by(Job.worker)
+        by_node = dict(connection.execute(nodes).all())
+        amp = set(connection.scalars(select(Prediction.amp).where(mine).distinct()))
+    return Measured(counts.done, windows, wall_s, (last - first).total_seconds(), used, by_node, amp)
+
+
+def spent(stack: Stack) -> Spent:
+    """What the workers and their children used so far."""
+    parents = [psutil.Process(worker.process.pid) for worker in stack.workers]
+    children = [child for parent in parents for child in parent.children(recursive=True)]
+    return Spent(sum(map(_cpu_s, parents)), sum(map(_cpu_s, children)))
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
