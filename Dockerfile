@@ -1,13 +1,13 @@
 FROM python:3.12-slim
 
+# torch for the CPU; empty: the one from PyPI, with CUDA, a few GB larger, whose Triton needs a C compiler
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libmpg123-0 \
+    && apt-get install --yes --no-install-recommends libmpg123-0 $(test -n "$TORCH_INDEX" || echo gcc libc6-dev) \
     && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home genremill && install --directory --owner genremill --group genremill /data
 WORKDIR /app
 
-# torch for the CPU; empty: the one from PyPI, with CUDA, a few GB larger
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY requirements.lock ./
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --requirement requirements.lock
 

@@ -11,6 +11,7 @@ import settings
 from db.__main__ import app as db_commands
 from producer.__main__ import AsJson, Coverage, Exclude, ModelName, Paths, Retry, make_order
 from producer.__main__ import app as producer_commands
+from worker.__main__ import Amp, DeviceName
 from worker.__main__ import app as worker_commands
 
 MOST_ERRORS = 20  # in the summary
@@ -32,15 +33,18 @@ def run(
     coverage: Coverage = "",
     exclude: Exclude = [],  # noqa: B006 (typer reads it)
     retry: Retry = False,
+    device: DeviceName = "",
+    amp: Amp = "",
     stay: Annotated[bool, typer.Option("--stay", help="keep Flower up after the end, until Ctrl-C")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Do everything on this machine: scan, queue, workers, Flower, progress, a summary. Goes on where it was."""
     import local
 
+    config = settings.override(device=device, amp=amp)
     order = make_order(paths, model, coverage, exclude, retry)
     with console.ProgressLine() as line:
-        database, run_id = local.run(settings.load(), order, _Watcher(line), stay)
+        database, run_id = local.run(config, order, _Watcher(line), stay)
     summary = _summarise(database, run_id, order)
     if as_json:
         console.print_json(summary)

@@ -145,6 +145,8 @@ class Stack:
         dispatch.check_broker()
         log = (self.logs / "worker.log").open("ab")
         devices = launch.choose_devices(self.config.device)
+        if self.config.device != "cpu" and devices[0].torch_name == "cpu":
+            self.say("no GPU: one worker on the CPU")
         self.workers = [launch.Supervised(device, self.config.log_level, log) for device in devices]
         self.tend(lambda dead: None)
 
@@ -210,7 +212,7 @@ def run(config: Settings, order: Order, watcher: Watcher, stay: bool = False) ->
                 watcher.scanned(scan)
                 tend()
 
-            run_id = dispatch.enqueue(database, order, scanned)
+            run_id = dispatch.enqueue(database, order, scanned, followed=True)
             for counts in follow(database, run_id, order, tend):
                 watcher.moved(counts)
             if stay:

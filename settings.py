@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+Amp = Literal["auto", "bf16", "fp16", "off"]
 SOCKET_PATH_BYTES = 100  # a Unix socket's path may have 107 bytes; redis-server wants a few
 
 
@@ -34,7 +35,7 @@ class Settings(BaseSettings):
     model: str = Field("musicnn", description="the model that runs use")
     coverage: Literal["regions", "full"] = Field("regions", description="three regions of a track, or all of it")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0,2 or UUIDs of GPUs")
-    amp: Literal["auto", "bf16", "fp16", "off"] = Field("auto", description="numbers on a GPU; off: float32")
+    amp: Amp = Field("auto", description="numbers on a GPU; off: float32")
     compile: bool = Field(False, description="compile networks for the GPU with torch.compile")
     vram_margin_mib: int = Field(256, ge=0, description="VRAM that workers leave free for others")
     cores: int = Field(0, ge=0, description="CPU cores this host's workers may use; 0: all of them")
@@ -91,6 +92,15 @@ def load() -> Settings:
         raise GenremillError(f"{name}={first['input']!r} is not valid: {first['msg']}") from error
     except ValueError as error:  # JSON that does not parse
         raise GenremillError(f"the settings cannot be read: {error}") from error
+
+
+def override(**values: str) -> Settings:
+    """The settings with those of the command line that are not empty, in force here and in the processes started."""
+    given = {f"GENREMILL_{name.upper()}": value for name, value in values.items() if value}
+    if given:
+        os.environ.update(given)
+        load.cache_clear()
+    return load()
 
 
 def host() -> str:

@@ -34,7 +34,7 @@ def main(options: argparse.Namespace) -> None:
     if options.part == "small":
         before = neighbour(log, uuid, "--leave-mib", str(options.leave_mib))
     else:
-        during = neighbour(log, uuid, "--seed", str(options.seed))
+        during = neighbour(log, uuid, "--seed", str(options.seed), "--reserve", str(options.reserve))
     with before, Watch(uuid) as watch, product.running() as (stack, database):
         product.warm_up(stack, database, options.folder / "warm-up", checkpoint)
         with during, Asking() as asking:

@@ -1,7 +1,7 @@
-"""Another program on the GPU that it sees: python -m benchmarks.neighbour [--leave-mib MIB] [--seed SEED]
+"""Another program on the GPU it sees: python -m benchmarks.neighbour [--leave-mib MIB] [--seed N] [--reserve SHARE]
 
-Takes memory and returns it, at random, down to a tenth of the card; with --leave-mib it takes all but so much, and
-keeps it. Prints a line of JSON for each change: the time, what it holds and what is free, in MiB.
+Takes memory and returns it, at random, down to a tenth of the card or the share given; with --leave-mib it takes all
+but so much, and keeps it. Prints a line of JSON for each change: the time, what it holds and what is free, in MiB.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import time
 
 import torch
 
-RESERVE = 0.1  # of the card, which is never taken
 MIB = 1 << 20
 
 
@@ -20,10 +19,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--leave-mib", type=int)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--reserve", type=float, default=0.1, help="of the card, which is never taken")
     options = parser.parse_args()
     if options.leave_mib is not None:
         keep(options.leave_mib * MIB)
-    come_and_go(random.Random(options.seed))
+    come_and_go(random.Random(options.seed), options.reserve)
 
 
 def keep(left_bytes: int) -> None:
@@ -34,12 +34,12 @@ def keep(left_bytes: int) -> None:
         time.sleep(60)
 
 
-def come_and_go(chance: random.Random) -> None:
-    """Take up to nine tenths of the card for a moment, again and again; in a quarter of the cases all of that."""
+def come_and_go(chance: random.Random, reserve: float) -> None:
+    """Take up to all but the reserve for a moment, again and again; in a quarter of the cases all of that."""
     while True:
         free, total = torch.cuda.mem_get_info()
         share = min(1.0, chance.uniform(0.2, 1.25))
-        taken = take(int(share * (free - RESERVE * total)))
+        taken = take(int(share * (free - reserve * total)))
         say(taken)
         time.sleep(chance.uniform(0.2, 2.0))
         del taken

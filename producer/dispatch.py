@@ -20,7 +20,8 @@ from worker.celery import TASK, app
 from worker.checkpoints import Checkpoint
 
 FAST_TRACKS = 100  # an order of at most so many tracks is somebody waiting: it goes before the bulk
-HEAD_START_JOBS = 4  # at the least, of each part that is queued while a scan goes on
+HEAD_START_FILES = 32  # of a first scan are queued before it goes on
+HEAD_START_JOBS = 4  # at the least, of each part that is queued so
 PENDING_AT_ONCE = 20_000  # tracks made into jobs in one transaction
 
 log = logging.getLogger(__name__)
@@ -68,11 +69,18 @@ def _unreachable(error: Exception) -> GenremillError:
     )
 
 
-def enqueue(database: Database, order: Order, progress: Callable[[Scan], None] = lambda scan: None) -> int:
+def enqueue(
+    database: Database,
+    order: Order,
+    progress: Callable[[Scan], None] = lambda scan: None,
+    *,
+    followed: bool = False,
+) -> int:
     """Scan the order's libraries and queue what has to be analysed. Returns the run's id.
 
     An unfinished run of the same libraries is taken up again. Nothing is lost when the broker fails on the way: the
-    jobs are in the database, and the next `enqueue`, `run` or reconciliation sends them.
+    jobs are in the database, and the next `enqueue`, `run` or reconciliation sends them. Raises GenremillError then,
+    unless the run is followed.
     """
     head_start = HeadStart(database, order)
 
@@ -82,8 +90,13 @@ def enqueue(database: Database, order: Order, progress: Callable[[Scan], None] =
 
     for root in order.roots:
         scan_library(database, root, order.exclude, scanned)
-    run_id = plan(database, order, head_start.library_ids, head_start.run_id)
-    dispatch(database, run_id, head_start.order, HEAD_START_JOBS if head_start.run_id else FEWEST_JOBS)
+    run_id = head_start.plan()
+    try:
+        head_start.dispatch()
+    except GenremillError as error:
+        if not followed:
+            raise
+        log.warning("some jobs are sent later: %s", error)
     return run_id
 
 
@@ -94,25 +107,48 @@ class HeadStart:
     """
 
     def __init__(self, database: Database, order: Order):
-        self.run_id: int | None = None
-        self.order = order  # for the queue that it has begun with, once it has
-        self._database = database
+        self._run_id: int | None = None
+        self._database, self._order = database, order
         self._seen: dict[int, int] = {}  # files, by library
-        self._planned = FAST_TRACKS  # files
+        self._next = HEAD_START_FILES
+        self._unsent: GenremillError | None = None
         with database.write() as connection:
             roots = [os.fsencode(root.resolve(strict=True)) for root in order.roots]
             self.library_ids = [tracks.put_library(connection, root) for root in roots]
             self._is_first = not tracks.have_tracks(connection, self.library_ids)
 
     def scanned(self, scan: Scan) -> None:
-        """Some files more were looked at."""
+        """Some files more were looked at. A broker that does not take them does not end the scan."""
         self._seen[scan.library_id] = scan.seen
-        seen = sum(self._seen.values())
-        if self._is_first and seen > self._planned:
-            self._planned = 2 * seen
-            self.order = replace(self.order, queue=self.order.queue or "bulk")
-            self.run_id = plan(self._database, self.order, self.library_ids, self.run_id)
-            dispatch(self._database, self.run_id, self.order, HEAD_START_JOBS)
+        if self._is_first and self._files >= self._next:
+            self._next = 2 * self._files
+            self.plan()
+            try:
+                self._dispatch()
+            except GenremillError as error:
+                self._unsent = error
+
+    def plan(self) -> int:
+        """Let the run have what was found so far. Returns its id."""
+        self._run_id = plan(self._database, self._order, self.library_ids, self._run_id)
+        return self._run_id
+
+    def dispatch(self) -> None:
+        """Queue the rest. Raises GenremillError when the broker did not take all that there was."""
+        self._dispatch()
+        if self._unsent is not None:
+            raise self._unsent
+
+    def _dispatch(self) -> None:
+        if self._next == HEAD_START_FILES:  # there was no head start
+            dispatch(self._database, self._run_id, self._order)
+            return
+        queue = self._order.queue or ("fast" if self._files <= FAST_TRACKS else "bulk")
+        dispatch(self._database, self._run_id, replace(self._order, queue=queue), HEAD_START_JOBS)
+
+    @property
+    def _files(self) -> int:
+        return sum(self._seen.values())
 
 
 def plan(database: Database, order: Order, library_ids: Sequence[int], run_id: int | None = None) -> int:

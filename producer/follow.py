@@ -27,9 +27,9 @@ def follow(
         yield counts
         if not counts.open:
             return
+        tend()
         if time.monotonic() >= reconcile_at:
             reconcile_at = time.monotonic() + RECONCILE_S
             dispatch(database, run_id, order)  # duplicates whose original failed
             reconcile(database)
-        tend()
         time.sleep(max(look_s, COUNTING_SHARE * counting_s))

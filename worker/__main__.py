@@ -14,21 +14,25 @@ from worker.bench.__main__ import bench
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
+DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:0,2, or UUIDs of GPUs")]
+Amp = Annotated[str, typer.Option(help="numbers on a GPU: auto, bf16, fp16, or off for float32")]
+
 
 @app.command()
 def worker(
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0,2, or UUIDs of GPUs")] = "",
+    device: DeviceName = "",
+    amp: Amp = "",
 ) -> None:
     """Work: one pinned worker process for every GPU of this host, or one for the CPU, until a signal stops them."""
     from db.session import connect
     from producer.dispatch import check_broker
     from worker import launch
 
-    config = settings.load()
+    config = settings.override(device=device, amp=amp)
     check_broker()
     connect(config.database).close()
-    devices = launch.choose_devices(device or config.device)
-    if all(device.torch_name == "cpu" for device in devices):
+    devices = launch.choose_devices(config.device)
+    if config.device != "cpu" and devices[0].torch_name == "cpu":
         console.err.print("no GPU: one worker on the CPU")
     raise SystemExit(launch.run_workers(devices, config.log_level))
 

@@ -43,6 +43,7 @@ class Profile:
     """What a model costs on a device, by batches that were tried: ascending, and their peaks do not fall."""
 
     probes: tuple[Probe, ...] = ()
+    complete: bool = True  # whether the rate became flat; memory ended before, where not
 
     @property
     def best(self) -> int:

@@ -1,5 +1,6 @@
 """What a batch is, and the CPU and the GPU that predict one."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ def compute(network: torch.nn.Module, batch: Batch) -> Tensor:
     function = network.peak if batch.wants_peak else network
     return function(batch.pcm * PCM_SCALE, *batch.framing).float()
 
+
+log = logging.getLogger(__name__)
 
 Result = Callable[[], Tensor]  # waits for what was started, and gives it: in host memory
 
@@ -181,7 +184,12 @@ class Gpu:
 
 
 def _pinned(samples: int) -> Tensor:
-    return torch.empty(samples, dtype=torch.int16, pin_memory=True)
+    """Memory to stage windows in; of the common kind, which is slower to copy, where no more can be pinned."""
+    try:
+        return torch.empty(samples, dtype=torch.int16, pin_memory=True)
+    except RuntimeError as error:
+        log.warning("memory cannot be pinned, copies to the GPU will be slower: %s", error)
+        return torch.empty(samples, dtype=torch.int16)
 
 
 OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory")  # CUDA's, cuBLAS's and cuDNN's, the CPU's

@@ -3,12 +3,14 @@
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +22,10 @@ from worker.errors import Unclassifiable
 
 CPU_BATCH = 9  # windows; on a CPU small batches stay in its caches
 GATHER_S = 0.02  # that windows wait for company on a GPU
+QUIET_S = 0.005  # without any that came: then they wait no longer
 IDLE_S = 10.0  # without work, before memory goes back to the card
+AGAIN_S = 60.0  # between two looks whether there is room now for batches that could not be tried
+ROOMY = 4  # times what the best batch needs: room
 MARGIN_BYTES = 256 << 20  # of VRAM that is left free
 BROKEN_EXIT_CODE = 70  # of a worker whose GPU does not answer any more
 
@@ -35,7 +40,7 @@ class Flight:
     batch: Batch
     landed: Callable[[], None]  # the batch's memory may be used again
     results: list[Result]
-    error: RuntimeError | None = None
+    error: Exception | None = None
 
 
 class Engine:
@@ -60,9 +65,10 @@ class Engine:
         else:
             self._on = Gpu(model, self.device, margin_bytes)
             profile = probe.profile(model, self._on, profiles)
-        self._sizer, self._most = Sizer(profile), profile.best
-        self.profile = profile
-        self.counters = Counters(limit=profile.best, best=profile.best)
+        self._cpu: Cpu | None = None
+        self._profiles, self._again_at = profiles, time.monotonic() + AGAIN_S
+        self.counters = Counters()
+        self._use(profile)
         self._tickets: deque[Ticket] = deque()
         self._waiting = 0  # windows in the tickets
         self._changed, self._counting = threading.Condition(), threading.Lock()
@@ -72,6 +78,10 @@ class Engine:
         self._threads = [threading.Thread(target=part, name=f"engine-{i}", daemon=True) for i, part in enumerate(work)]
         for thread in self._threads:
             thread.start()
+
+    def _use(self, profile: Profile) -> None:
+        self._sizer, self._most = Sizer(profile), profile.best
+        self.counters.limit = self.counters.best = profile.best
 
     def submit(self, ticket: Ticket) -> None:
         """Queue windows. `taken` and then `scored` or `refused` are called from an engine thread."""
@@ -97,7 +107,18 @@ class Engine:
     def _launch(self) -> None:
         while tickets := self._take(GATHER_S):
             self._flights.put(self._start(tickets))
+            self._look_again()
         self._flights.put(None)
+
+    @torch.inference_mode()
+    def _look_again(self) -> None:
+        """Measure again when others have left the card on which larger batches could not be tried."""
+        profile, moment = self._sizer.profile, time.monotonic()
+        if profile.complete or moment < self._again_at:
+            return
+        self._again_at = moment + AGAIN_S
+        if self._on.free_bytes() > ROOMY * profile.peak_bytes(profile.best):
+            self._use(probe.profile(self.model, self._on, self._profiles))
 
     def _land(self) -> None:
         while flight := self._flights.get():
@@ -108,14 +129,22 @@ class Engine:
         with self._changed:
             while not self._changed.wait_for(lambda: self._tickets or self._closed, IDLE_S):
                 self._on.empty_cache()
-            if gather_s:
-                self._changed.wait_for(lambda: self._waiting >= self._most or self._closed, gather_s)
+            self._gather(gather_s)
             taken, windows = [], 0
             while self._tickets and (not taken or self._goes_with(self._tickets[0], taken[0], windows)):
                 taken.append(self._tickets.popleft())
                 windows += len(taken[-1].pcm)
             self._waiting -= windows
             return taken
+
+    def _gather(self, gather_s: float) -> None:
+        deadline, waiting = time.monotonic() + gather_s, 0
+        while waiting < self._waiting < self._most and not self._closed:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return
+            waiting = self._waiting
+            self._changed.wait_for(lambda seen=waiting: self._waiting > seen or self._closed, min(QUIET_S, left_s))
 
     def _goes_with(self, ticket: Ticket, first: Ticket, windows: int) -> bool:
         return ticket.wants_peak == first.wants_peak and windows + len(ticket.pcm) <= self._most
@@ -128,7 +157,7 @@ class Engine:
         flight = Flight(tickets, batch, landed, [])
         try:
             flight.results = self._run(batch)
-        except RuntimeError as error:
+        except Exception as error:  # whatever a model of the user's own raises
             flight.error = error
         return flight
 
@@ -158,9 +187,9 @@ class Engine:
         self.counters.out_of_memory += 1
 
     def _spare(self, batch: Batch) -> Result:
-        """On the CPU, where the GPU has no room for a single window."""
-        if not hasattr(self, "_cpu"):
-            log.warning("there is no room on the GPU: some windows go to the CPU, which takes far longer")
+        """On the CPU: where the GPU has no room for a single window, or AMP's numbers are too small for it."""
+        if self._cpu is None:
+            log.warning("some windows go to the CPU, which takes far longer")
             self._cpu = Cpu(checkpoints.load(self.model.checkpoint, "cpu"))
         return self._cpu.start(batch)
 
@@ -177,8 +206,8 @@ class Engine:
         try:
             if flight.error is not None:
                 raise flight.error
-            results = _together(flight.results)
-        except RuntimeError as error:
+            results = self._repaired(_together(flight.results), flight.batch)
+        except Exception as error:
             self._find_culprit(flight, error)
         else:
             at = 0
@@ -187,7 +216,17 @@ class Engine:
                 at += len(ticket.pcm)
         flight.landed()
 
-    def _find_culprit(self, flight: Flight, error: RuntimeError) -> None:
+    def _repaired(self, results: np.ndarray, batch: Batch) -> np.ndarray:
+        """The results; what was too large for the numbers of AMP is predicted once more, on the CPU in float32."""
+        if self.model.dtype == "float32" or np.isfinite(results).all():
+            return results
+        (lost,) = np.nonzero(~np.isfinite(results.reshape(len(results), -1)).all(1))
+        log.warning("%d windows are too much for %s, and go to the CPU: see GENREMILL_AMP", len(lost), self.model.dtype)
+        for at in lost.tolist():
+            results[at] = self._spare(batch.part(at, at + 1))()[0].numpy()
+        return results
+
+    def _find_culprit(self, flight: Flight, error: Exception) -> None:
         """A batch failed: each ticket once more, by itself, so that only that is refused which fails by itself."""
         self._check()
         at = 0
@@ -196,8 +235,8 @@ class Engine:
             try:
                 if len(flight.tickets) == 1:
                     raise error
-                results = _together(self._run(part))
-            except RuntimeError as own:
+                results = self._repaired(_together(self._run(part)), part)
+            except Exception as own:
                 log.error("a batch of %d windows failed", len(part), exc_info=own)
                 self._check()
                 _call(ticket.refused, Unclassifiable(f"the model {self.model.checkpoint.name} failed on it: {own}"))
@@ -215,7 +254,7 @@ class Engine:
             os._exit(BROKEN_EXIT_CODE)
 
 
-def _together(results: list[Result]):
+def _together(results: list[Result]) -> np.ndarray:
     """All of a batch: float32 (windows, labels) or (windows,)."""
     outputs: list[Tensor] = [result() for result in results]
     return torch.cat(outputs).numpy() if len(outputs) > 1 else outputs[0].numpy()

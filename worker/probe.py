@@ -36,7 +36,7 @@ def profile(model: Model, gpu: Gpu, folder: Path | None) -> Profile:
         partial = file.with_suffix(".partial")
         partial.write_text(json.dumps([asdict(probe) for probe in probes]))
         partial.replace(file)
-    return Profile(tuple(probes))
+    return Profile(tuple(probes), complete)
 
 
 def _read(file: Path | None) -> Profile | None:

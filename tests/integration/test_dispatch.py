@@ -2,8 +2,9 @@
 
 import pytest
 
-from producer.dispatch import FAST_TRACKS, Order, enqueue
+from producer.dispatch import FAST_TRACKS, HEAD_START_FILES, Order, enqueue
 from producer.reconcile import messages
+from settings import GenremillError
 from tests.integration.rows import counts, rows
 from worker.checkpoints import find
 
@@ -32,7 +33,7 @@ def test_a_first_scan_is_queued_while_it_goes_on(database, broker, library):
     assert counts(database, run_id) == {"found": FILES, "queued": FILES}
     assert rows(database, "SELECT count(*), count(DISTINCT track_id) FROM prediction") == [(FILES, FILES)]
     assert len(messages()) == rows(database, "SELECT count(*) FROM job")[0][0]
-    assert broker.llen("fast") == 0
+    assert 0 < broker.llen("fast") < broker.llen("bulk")  # somebody waits for the first ones
 
 
 def test_what_is_done_before_the_scan_ends_stays_in_the_run(database, broker, library):
@@ -62,3 +63,18 @@ def test_a_small_order_goes_to_the_fast_queue(database, broker, tmp_path):
     (tmp_path / "one.mp3").write_bytes(b"x" * 100)
     enqueue(database, order(tmp_path))
     assert (broker.llen("fast"), broker.llen("bulk")) == (1, 0)
+
+
+@pytest.mark.parametrize("followed", [True, False])
+def test_a_broker_that_dies_does_not_end_a_first_scan(database, broker, library, processes, followed):
+    for extra in sorted(library.iterdir())[HEAD_START_FILES + 8 :]:
+        extra.unlink()
+    processes[-1].kill()
+    processes[-1].wait()
+    if followed:
+        run_id = enqueue(database, order(library), followed=True)
+    else:
+        with pytest.raises(GenremillError, match="GENREMILL_BROKER_URL"):
+            enqueue(database, order(library))
+        run_id = 1
+    assert counts(database, run_id) == {"found": HEAD_START_FILES + 8, "queued": HEAD_START_FILES + 8}

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import wait_until
 from worker.batching import SIZES, Probe, Profile, size_for
 from worker.checkpoints import Checkpoint, Model
 from worker.device import Cpu, Ticket
@@ -70,16 +71,17 @@ class Tracks:
             yield Ticket(pcm, lambda name=name: self.taken.append(name), lambda p, a=answer: a(p.copy()), answer)
 
 
-def simulated(free):
-    """An engine on a simulated GPU, whose CPU has the same model."""
-    stack, model = ExitStack(), Model(Checkpoint("mirror", "1", None, ""), Mirror(), 8, SAMPLES, (), "")
-    stack.enter_context(patch("worker.engine.Gpu", lambda model, device, margin: SimulatedGpu(model, free)))
-    stack.enter_context(patch("worker.engine.probe.profile", lambda *_: PROFILE))
-    stack.enter_context(patch("worker.engine.checkpoints.load", lambda *_: model))
-    stack.enter_context(patch("worker.engine.GATHER_S", 0.001))
-    with stack:
+MIRROR = Model(Checkpoint("mirror", "1", None, ""), Mirror(), 8, SAMPLES, (), "")
+
+
+def simulated(free, model=MIRROR, profile=PROFILE):
+    """An engine on a simulated GPU, beside a CPU that has MIRROR."""
+    with ExitStack() as stack:
+        stack.enter_context(patch("worker.engine.Gpu", lambda model, device, margin: SimulatedGpu(model, free)))
+        stack.enter_context(patch("worker.engine.probe.profile", lambda *_: profile))
+        stack.enter_context(patch("worker.engine.GATHER_S", 0.001))
         engine = Engine(model, "cuda:0", lanes=1)
-    engine._cpu = Cpu(model)
+    engine._cpu = Cpu(MIRROR)
     return engine
 
 
@@ -111,6 +113,72 @@ def test_a_ticket_that_breaks_its_batch_is_refused_alone():
         "Unclassifiable",
         "ndarray",
     ]
+
+
+class Shallow(Mirror):
+    """Numbers beyond 100 are too large for it."""
+
+    def forward(self, waveform):
+        found = super().forward(waveform)
+        return torch.where(found > 100, torch.inf, found)
+
+
+def test_what_is_too_large_for_amp_is_predicted_in_float32():
+    lowered = Model(Checkpoint("mirror", "1", None, ""), Shallow(), 8, SAMPLES, (), "", dtype="float16")
+    engine, tracks = simulated([40], lowered), Tracks([2, 3], ())
+    tracks.pcm[1][1] = 700
+    for ticket in tracks.tickets():
+        engine.submit(ticket)
+    engine.close()
+    assert all(np.array_equal(tracks.answers[name][0], pcm[:, :2]) for name, pcm in enumerate(tracks.pcm))
+    assert engine.counters.on_cpu == 0
+
+
+class Odd(Mirror):
+    """A model of the user's own that does not raise RuntimeError."""
+
+    def forward(self, waveform):
+        if waveform[:, 0].max() * 32_768 > 100:
+            raise KeyError("too loud")
+        return super().forward(waveform)
+
+
+def test_whatever_a_model_raises_costs_only_the_ticket_it_is_raised_for():
+    engine, tracks = (
+        simulated([40], Model(Checkpoint("odd", "1", None, ""), Odd(), 8, SAMPLES, (), "")),
+        Tracks([2, 3], ()),
+    )
+    tracks.pcm[0][0] = 700
+    for ticket in tracks.tickets():
+        engine.submit(ticket)
+    engine.close()
+    assert isinstance(tracks.answers[0][0], Unclassifiable) and "too loud" in str(tracks.answers[0][0])
+    assert np.array_equal(tracks.answers[1][0], tracks.pcm[1][:, :2])
+
+
+CROWDED = Profile(PROFILE.probes[:3], complete=False)
+
+
+def test_when_others_have_left_the_card_larger_batches_are_tried():
+    engine, tracks = simulated([400], profile=CROWDED), Tracks([4, 4, 32], ())
+    engine._again_at = 0
+    first, *others = tracks.tickets()
+    with patch("worker.engine.probe.profile", lambda *_: PROFILE):
+        engine.submit(first)
+        wait_until(lambda: engine.counters.best == PROFILE.best)
+    for ticket in others:
+        engine.submit(ticket)
+    engine.close()
+    assert all(np.array_equal(tracks.answers[name][0], pcm[:, :2]) for name, pcm in enumerate(tracks.pcm))
+
+
+def test_while_the_card_is_crowded_nothing_is_tried_again():
+    engine, tracks = simulated([5], profile=CROWDED), Tracks([4, 4], ())
+    engine._again_at = 0
+    for ticket in tracks.tickets():
+        engine.submit(ticket)
+    engine.close()
+    assert engine._again_at > 0 and engine._sizer.profile is CROWDED
 
 
 def test_without_room_for_a_window_the_cpu_takes_it_and_it_is_counted():
