@@ -88,7 +88,7 @@ class Feeder:
         threading.Thread(target=self._feed, daemon=True).start()
 
     def _feed(self) -> None:
-        from worker.device import Ticket
+        from worker.tickets import Ticket
 
         while True:
             for pcm in self._tracks:

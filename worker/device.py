@@ -1,7 +1,6 @@
 """What a batch is, and the CPU and the GPU that predict one."""
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,27 +12,11 @@ from torch import Tensor
 
 from worker.batching import size_for
 from worker.checkpoints import Model
-from worker.errors import Unclassifiable
+from worker.tickets import Ticket
 
 PCM_SCALE = 1 / 32_768  # int16 to [-1, 1)
 STAGES = 3  # pinned buffers: one is filled, one is copied and computed on, one's results are read
 STAGED = 48  # windows that each has room for from the start: pinning memory takes long
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """Windows that wait for their probabilities, or for their peaks.
-
-    frames and peak: of models that cut a track by frames (checkpoints.Model.hop), see models.ccmusic.PictureNetwork.
-    """
-
-    pcm: np.ndarray  # int16 (windows, samples), readable until taken() is called
-    taken: Callable[[], None]
-    scored: Callable[[np.ndarray], None]  # gets float32 (windows, labels); of peaks, (windows,)
-    refused: Callable[[Unclassifiable], None]
-    frames: int = 0
-    peak: float = math.nan  # power; NaN: each window's own
-    wants_peak: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,12 @@ from torch import Tensor
 from worker import checkpoints, probe
 from worker.batching import Counters, Probe, Profile, Sizer
 from worker.checkpoints import Model
-from worker.device import Batch, Cpu, Gpu, Result, Ticket, is_out_of_memory
+from worker.device import Batch, Cpu, Gpu, Result, is_out_of_memory
 from worker.errors import Unclassifiable
+from worker.tickets import Ticket, TicketQueue
 
 CPU_BATCH = 9  # windows; on a CPU small batches stay in its caches
 GATHER_S = 0.02  # that windows wait for company on a GPU
-QUIET_S = 0.005  # without any that came: then they wait no longer
-IDLE_S = 10.0  # without work, before memory goes back to the card
 AGAIN_S = 60.0  # between two looks whether there is room now for batches that could not be tried
 ROOMY = 4  # times what the best batch needs: room
 MARGIN_BYTES = 256 << 20  # of VRAM that is left free
@@ -69,13 +67,13 @@ class Engine:
         self._profiles, self._again_at = profiles, time.monotonic() + AGAIN_S
         self.counters = Counters()
         self._use(profile)
-        self._tickets: deque[Ticket] = deque()
-        self._waiting = 0  # windows in the tickets
-        self._changed, self._counting = threading.Condition(), threading.Lock()
-        self._closed = False
+        self._tickets, self._counting = TicketQueue(self._on.empty_cache), threading.Lock()
         self._flights: SimpleQueue[Flight | None] = SimpleQueue()
         work = [self._predict] * lanes if self.device.type == "cpu" else [self._launch, self._land]
-        self._threads = [threading.Thread(target=part, name=f"engine-{i}", daemon=True) for i, part in enumerate(work)]
+        self._threads = [
+            threading.Thread(target=_or_end, args=(part,), name=f"engine-{i}", daemon=True)
+            for i, part in enumerate(work)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -85,27 +83,20 @@ class Engine:
 
     def submit(self, ticket: Ticket) -> None:
         """Queue windows. `taken` and then `scored` or `refused` are called from an engine thread."""
-        with self._changed:
-            if self._closed:
-                raise RuntimeError("the engine is closed")
-            self._tickets.append(ticket)
-            self._waiting += len(ticket.pcm)
-            self._changed.notify()
+        self._tickets.put(ticket)
 
     def close(self) -> None:
         """Predict what was submitted, then stop."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._tickets.close()
         for thread in self._threads:
             thread.join()
 
     def _predict(self) -> None:
-        while tickets := self._take():
+        while tickets := self._tickets.take(self._most):
             self._finish(self._start(tickets))
 
     def _launch(self) -> None:
-        while tickets := self._take(GATHER_S):
+        while tickets := self._tickets.take(self._most, GATHER_S):
             self._flights.put(self._start(tickets))
             self._look_again()
         self._flights.put(None)
@@ -123,31 +114,6 @@ class Engine:
     def _land(self) -> None:
         while flight := self._flights.get():
             self._finish(flight)
-
-    def _take(self, gather_s: float = 0.0) -> list[Ticket]:
-        """The tickets of the next batch, oldest first; none when the engine is closed and empty."""
-        with self._changed:
-            while not self._changed.wait_for(lambda: self._tickets or self._closed, IDLE_S):
-                self._on.empty_cache()
-            self._gather(gather_s)
-            taken, windows = [], 0
-            while self._tickets and (not taken or self._goes_with(self._tickets[0], taken[0], windows)):
-                taken.append(self._tickets.popleft())
-                windows += len(taken[-1].pcm)
-            self._waiting -= windows
-            return taken
-
-    def _gather(self, gather_s: float) -> None:
-        deadline, waiting = time.monotonic() + gather_s, 0
-        while waiting < self._waiting < self._most and not self._closed:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                return
-            waiting = self._waiting
-            self._changed.wait_for(lambda seen=waiting: self._waiting > seen or self._closed, min(QUIET_S, left_s))
-
-    def _goes_with(self, ticket: Ticket, first: Ticket, windows: int) -> bool:
-        return ticket.wants_peak == first.wants_peak and windows + len(ticket.pcm) <= self._most
 
     @torch.inference_mode()
     def _start(self, tickets: list[Ticket]) -> Flight:
@@ -244,14 +210,26 @@ class Engine:
                 _call(ticket.scored, results)
 
     def _check(self) -> None:
-        """End the process when its GPU does not answer any more: whoever started it starts another, which does again
-        what this one has not stored."""
+        """End the process when its GPU does not answer any more."""
         try:
             self._on.check()
         except RuntimeError:
-            log.critical("the GPU does not answer any more: this worker ends", exc_info=True)
-            logging.shutdown()
-            os._exit(BROKEN_EXIT_CODE)
+            _end_process("the GPU does not answer any more")
+
+
+def _or_end(part: Callable[[], None]) -> None:
+    """A thread of the engine, without which nothing would ever be predicted again."""
+    try:
+        part()
+    except BaseException:
+        _end_process("the engine failed")
+
+
+def _end_process(reason: str) -> None:
+    """Whoever started this process starts another, which does again what this one has not stored."""
+    log.critical("%s: this worker ends", reason, exc_info=True)
+    logging.shutdown()
+    os._exit(BROKEN_EXIT_CODE)
 
 
 def _together(results: list[Result]) -> np.ndarray:

@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from worker.children import Block
-from worker.device import Ticket
 from worker.engine import Engine
 from worker.errors import TrackError
+from worker.tickets import Ticket
 
 MEMORY_BYTES = 32 << 20  # of one track's windows; more go to a temporary file
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from db.jobs import ClaimedJob, ClaimedTrack, Outcome
 from worker.children import Block
-from worker.device import Ticket
 from worker.engine import Engine
 from worker.errors import TrackError, Unclassifiable
 from worker.replay import Held
+from worker.tickets import Ticket
 from worker.writer import Writer
 
 

@@ -10,10 +10,10 @@ import torch
 
 from worker import checkpoints
 from worker.checkpoints import Model
-from worker.device import Ticket
 from worker.engine import Engine
 from worker.errors import Unclassifiable
 from worker.replay import Replay
+from worker.tickets import Ticket
 
 
 class Answers:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from tests.conftest import wait_until
 from worker.batching import SIZES, Probe, Profile, size_for
 from worker.checkpoints import Checkpoint, Model
-from worker.device import Cpu, Ticket
+from worker.device import Cpu
 from worker.engine import Engine
 from worker.errors import Unclassifiable
+from worker.tickets import Ticket
 
 SAMPLES = 4
 POISON = 32_000  # windows of it break the batch they are in, when its results are read
@@ -201,11 +203,10 @@ def test_memory_that_ends_between_the_look_and_the_batch_is_counted_and_the_limi
 
 
 BROKEN = """
-import numpy as np
-from tests.unit.test_engine_gpu import POISON, SAMPLES, SimulatedGpu, Tracks, simulated
-def check(_):
-    raise RuntimeError("CUDA error: an illegal memory access was encountered")
-SimulatedGpu.check = check
+from tests.unit.test_engine_gpu import SimulatedGpu, Tracks, simulated
+def broken(*_):
+    raise {error}
+SimulatedGpu.{method} = broken
 engine = simulated([40])
 for ticket in Tracks([2, 2], (0,)).tickets():
     engine.submit(ticket)
@@ -213,7 +214,15 @@ engine.close()
 """
 
 
-def test_a_gpu_that_does_not_answer_any_more_ends_the_process():
-    ended = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, timeout=60)
+@pytest.mark.parametrize(
+    "method, error, said",
+    [
+        ("check", "RuntimeError('CUDA error: an illegal memory access')", "the GPU does not answer any more"),
+        ("stage", "ValueError('a mistake of ours')", "the engine failed"),
+    ],
+)
+def test_an_engine_that_cannot_go_on_ends_its_process(method, error, said):
+    code = BROKEN.format(method=method, error=error)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 70, ended.stderr
-    assert "the GPU does not answer any more" in ended.stderr
+    assert f"{said}: this worker ends" in ended.stderr

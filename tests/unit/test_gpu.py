@@ -6,11 +6,12 @@ import torch
 
 from worker import checkpoints, models, precision, probe
 from worker.checkpoints import Model
-from worker.device import Gpu, Ticket
+from worker.device import Gpu
 from worker.engine import Engine
 from worker.image import SpectrogramImage, first_frames
 from worker.models import vgg, vit
 from worker.seeded import seeded_state
+from worker.tickets import Ticket
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 

@@ -11,9 +11,9 @@ import settings
 from worker.bench.subject import cut_of, start_engine
 from worker.checkpoints import Model
 from worker.children import Block, DecodePool
-from worker.device import Ticket
 from worker.engine import Engine
 from worker.errors import TrackError
+from worker.tickets import Ticket
 
 
 class Pipeline:

@@ -11,8 +11,8 @@ from settings import GenremillError
 from worker.bench.batches import noise
 from worker.bench.memory import resident_mib, vram_mib
 from worker.bench.subject import SHORT, Mode, cut_of, load, start_engine, windows_per_track
-from worker.device import Ticket
 from worker.engine import Engine
+from worker.tickets import Ticket
 
 SETTLE_S = 60.0  # in which memory may still grow; of a short soak a quarter
 IN_FLIGHT_WINDOWS = {"CPU": 64, "GPU": 4096}
