@@ -158,7 +158,7 @@ def _say(sign: Sign, last: Sample, peak, plateau, leak, fragmentation) -> str:
         case "fragmentation":
             return (
                 f"Fragmented: {_mib(fragmentation.bytes)} are reserved beyond what tensors ever took at once "
-                f"({fragmentation.ratio:.1f} times); start workers with PYTORCH_ALLOC_CONF=expandable_segments:True."
+                f"({fragmentation.ratio:.1f} times); they go back to the card when others need them, or with a restart."
             )
         case "plateau":
             beyond = f", after a peak of {stood_out}: leave room for it" if peak.bytes > ABOVE * plateau.bytes else ""
