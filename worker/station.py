@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from db import jobs
@@ -36,17 +37,20 @@ class Station:
     children: int
     job_tracks: int  # of the job claimed last
     loaded: dict[tuple[str, str, str], Loaded] = field(default_factory=dict)
-    loading: threading.Lock = field(default_factory=threading.Lock)
+    loader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "loader"))
     feeding: threading.Lock = field(default_factory=threading.Lock)  # the job's that hands its tracks to the decoders
     telemetry: Telemetry | None = None
 
-    def model(self, job: ClaimedJob) -> Loaded:
-        """The model that the job asks for, loaded on first use. Raises GenremillError when this host has another."""
+    def model(self, job: ClaimedJob) -> Future[Loaded]:
+        """The model that the job asks for, loaded and measured on first use, one at a time. GenremillError when this
+        host has another."""
+        return self.loader.submit(self._model, job)
+
+    def _model(self, job: ClaimedJob) -> Loaded:
         identity = (job.model, job.version, job.weights_sha256)
-        with self.loading:
-            if identity not in self.loaded:
-                self.loaded[identity] = self._load(job)
-            return self.loaded[identity]
+        if identity not in self.loaded:
+            self.loaded[identity] = self._load(job)
+        return self.loaded[identity]
 
     def _load(self, job: ClaimedJob) -> Loaded:
         checkpoint = checkpoints.find(job.model)
@@ -88,6 +92,7 @@ class Station:
         """End what the jobs shared, in the direction of the data: nothing is left half done."""
         if self.telemetry is not None:
             self.telemetry.close()
+        self.loader.shutdown()
         self.decoders.close()
         for loaded in self.loaded.values():
             loaded.engine.close()

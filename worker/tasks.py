@@ -4,6 +4,7 @@ import atexit
 import logging
 import sys
 import time
+from concurrent.futures import wait
 
 from celery.exceptions import Reject
 from celery.worker import state
@@ -135,7 +136,7 @@ def classify(self, job_id: str) -> str:
         return "held by another worker, or done"
     station.job_tracks = max(1, len(job.tracks))
     try:
-        loaded = station.model(job)
+        loaded = _load(station, job)
     except GenremillError as error:
         _hand_back(station, job)
         _refuse_to_work(error)
@@ -156,6 +157,15 @@ def classify(self, job_id: str) -> str:
         jobs.finish_job(connection, job, now())
     run.report()
     return f"{done}/{len(job.tracks)} tracks, {run.progress.failed} failed"
+
+
+def _load(station: Station, job: ClaimedJob) -> Loaded:
+    """The job's model. The job stays held meanwhile: loading and measuring may take longer than its lease."""
+    loading = station.model(job)
+    while not wait([loading], station.config.lease_s / 3).done:
+        with station.database.write() as connection:
+            jobs.renew_lease(connection, job, station.config.lease_s, now())
+    return loading.result()
 
 
 def _hand_back(station: Station, job: ClaimedJob) -> None:

@@ -136,6 +136,18 @@ def test_a_model_of_ones_own(person, music):
     assert all(total == pytest.approx(1) and count == 3 for _, total, count in rows)
 
 
+def test_a_job_stays_held_while_its_model_is_loaded(person, music):
+    code = write_own_model(person.home / "data")
+    code.write_text(
+        code.read_text().replace("    return Tiny(", "    time.sleep(8)\n    return Tiny(") + "\nimport time\n"
+    )
+    torch.save({"out.weight": torch.ones(3, 2), "out.bias": torch.zeros(3)}, person.home / "tiny.pt")
+    person.types("models", "import", "tiny.pt", "--model", "tiny")
+    person.settings["GENREMILL_LEASE_S"] = "1"
+    assert person.counts(str(music), "--model", "tiny")["done"] == len(TRACKS)
+    assert person.queries("SELECT max(attempts) FROM job") == [(1,)]
+
+
 @pytest.fixture(scope="module")
 def published_file():
     """The bytes of a save.pt."""
