@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import settings
@@ -46,15 +46,17 @@ class Tally:
             self._changed.wait_for(lambda: self.tracks == tracks)
 
 
-def decode_alone(tracks: Sequence[Path], warm_up: Sequence[Path], cut: Cut) -> tuple[float, int]:
-    """Tracks a second of as many decode children as a worker has, and the windows that came out."""
+def decode_alone(parts: Sequence[Sequence[Path]], warm_up: Sequence[Path], cut: Cut) -> Iterator[tuple[float, int]]:
+    """Of each part of the tracks, one after the other: tracks a second of as many decode children as a worker has, and
+    the windows that came out."""
     config = settings.load()
     pool = DecodePool(config.children_beside(config.device))
     try:
         _decode(pool, warm_up, cut)
-        began = time.perf_counter()
-        windows = _decode(pool, tracks, cut)
-        return len(tracks) / (time.perf_counter() - began), windows
+        for tracks in parts:
+            began = time.perf_counter()
+            windows = _decode(pool, tracks, cut)
+            yield len(tracks) / (time.perf_counter() - began), windows
     finally:
         pool.close()
 

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import statistics
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 from benchmarks import decoding, product
@@ -12,34 +14,46 @@ from worker.cut import Cut
 
 
 def main(options: argparse.Namespace) -> None:
-    """Measure, for each number of tracks, and print."""
+    """Measure all tracks in one run, and before that small parts of them, each in a run of its own; print."""
     checkpoint = product.with_weights(options.model)
+    tracks = files(options.folder / "tracks")
+    assert len(tracks) >= options.tracks, f"{options.folder} has {len(tracks)} tracks"
     cut = decoding.cut_of(checkpoint)
-    for count in (*options.also, options.tracks):
-        root = first(options.folder, count)
-        tracks, others = files(root), files(options.folder / "warm-up")
-        with ThreadPoolExecutor() as pool:  # into the page cache
-            size = sum(pool.map(lambda track: len(track.read_bytes()), tracks))
-        print(f"{count} tracks, {size / 1e9:.2f} GB, {options.model} on {options.device}", flush=True)
-        before = None if options.no_limit else decoded(cut, tracks, others)
-        measured = run(root, options.folder / "warm-up", checkpoint)
+    if options.also:
+        small = [first(options.folder, options.also, number) for number in range(options.times)]
+        compare(options, small, checkpoint, cut)
+    compare(options, [first(options.folder, options.tracks)], checkpoint, cut)
+
+
+def compare(options: argparse.Namespace, roots: list[Path], checkpoint: Checkpoint, cut: Cut) -> None:
+    """The product on each folder, one after the other, against the decode children on the same ones."""
+    parts, others = [files(root) for root in roots], options.folder / "warm-up"
+    with ThreadPoolExecutor() as pool:  # into the page cache
+        size = sum(pool.map(lambda track: len(track.read_bytes()), chain.from_iterable(parts)))
+    print(
+        f"{len(parts)} x {len(parts[0])} tracks, {size / 1e9:.2f} GB, {options.model} on {options.device}", flush=True
+    )
+    before = [] if options.no_limit else decoded(cut, parts, files(others))
+    runs = run(roots, others, checkpoint)
+    for measured in runs:
         say(measured)
-        if before:
-            after = decoded(cut, tracks, others)
-            assert before[1] == after[1] == measured.windows, (before, after, measured)
-            say_ratios(measured, (before[0] + after[0]) / 2)
+    if before:
+        after = decoded(cut, parts, files(others))
+        windows = [[count for _, count in results] for results in (before, after)]
+        assert windows == [[measured.windows for measured in runs]] * 2, (windows, runs)
+        say_ratios(runs, [(a + b) / 2 for (a, _), (b, _) in zip(before, after, strict=True)])
 
 
-def first(folder: Path, count: int) -> Path:
-    """A folder with so many of the tracks: links, where there are more."""
+def first(folder: Path, count: int, number: int = 0) -> Path:
+    """A folder with so many of the tracks, and none of those that another number has: links, where there are more."""
     tracks = files(folder / "tracks")
-    assert count <= len(tracks), f"{folder} has {len(tracks)} tracks"
+    assert count * (number + 1) <= len(tracks), f"{folder} has {len(tracks)} tracks"
     if count == len(tracks):
         return folder / "tracks"
-    some = folder / f"first-{count}"
+    some = folder / f"{count}-{number}"
     if not some.exists():
         some.mkdir()
-        for track in tracks[:count]:
+        for track in tracks[count * number : count * (number + 1)]:
             os.link(track, some / track.name)
     return some
 
@@ -49,25 +63,25 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def decoded(cut: Cut, tracks: list[Path], others: list[Path]) -> tuple[float, int]:
-    """Tracks a second of the decode children alone, and the windows."""
-    per_s, windows = decoding.decode_alone(tracks, others, cut)
-    print(f"decode children alone: {per_s:.2f} tracks/s, {windows} windows", flush=True)
-    return per_s, windows
+def decoded(cut: Cut, parts: list[list[Path]], others: list[Path]) -> list[tuple[float, int]]:
+    """Tracks a second of the decode children alone, of each part, and the windows."""
+    results = list(decoding.decode_alone(parts, others, cut))
+    print(f"decode children alone: {', '.join(f'{per_s:.1f}' for per_s, _ in results)} tracks/s", flush=True)
+    return results
 
 
-def run(root: Path, others: Path, checkpoint: Checkpoint) -> Measured:
-    """The product, on an empty database, its worker up."""
+def run(roots: list[Path], others: Path, checkpoint: Checkpoint) -> list[Measured]:
+    """The product, from an empty database, its worker up."""
     with product.running() as (stack, database):
         product.warm_up(stack, database, others, checkpoint)
-        return product.measure(stack, database, root, checkpoint)
+        return [product.measure(stack, database, root, checkpoint) for root in roots]
 
 
 def say(measured: Measured) -> None:
     """What was measured of the product."""
     tracks, spent = measured.tracks, measured.spent
     print(f"all done, counts balanced, every score there once; amp {measured.amp}, tracks by node {measured.by_node}")
-    print(f"from the order to the last score  {measured.wall_s:8.2f} s  {tracks / measured.wall_s:8.2f} tracks/s")
+    print(f"from the order to the run's end   {measured.wall_s:8.2f} s  {tracks / measured.wall_s:8.2f} tracks/s")
     print(
         f"the workers                       {measured.worker_s:8.2f} s  {tracks / measured.worker_s:8.2f} tracks/s  "
         f"{measured.windows / measured.worker_s:8.1f} windows/s"
@@ -79,8 +93,12 @@ def say(measured: Measured) -> None:
     )
 
 
-def say_ratios(measured: Measured, limit: float) -> None:
-    """Both rates of the product by the limit."""
-    print(f"limit {limit:.2f} tracks/s (the mean of before and after)")
-    print(f"from the order / limit = {measured.tracks / measured.wall_s / limit:.3f}")
-    print(f"the workers / limit    = {measured.tracks / measured.worker_s / limit:.3f}", flush=True)
+def say_ratios(runs: list[Measured], limits: list[float]) -> None:
+    """Both rates of the product by the limit: of each run, and their median."""
+    print(f"limit {', '.join(f'{limit:.1f}' for limit in limits)} tracks/s (the mean of before and after)")
+    for name, took in (("from the order", "wall_s"), ("the workers", "worker_s")):
+        ratios = [
+            measured.tracks / getattr(measured, took) / limit for measured, limit in zip(runs, limits, strict=True)
+        ]
+        each = f"   (each: {', '.join(f'{ratio:.3f}' for ratio in ratios)})" if len(ratios) > 1 else ""
+        print(f"{name:14} / limit = {statistics.median(ratios):.3f}{each}", flush=True)

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sqlalchemy import distinct, func, select
 import settings
 from db.runs import Counts
 from db.session import Database, connect
-from db.tables import Genre, Job, Prediction, Run, Score
+from db.tables import Genre, Job, Prediction, Run, Score, now
 from local import Stack, free_port
 from producer import dispatch
 from producer.dispatch import Order
@@ -46,7 +47,7 @@ class Measured:
 
     tracks: int
     windows: int
-    wall_s: float  # from the order to the last score, scan included
+    wall_s: float  # from the order to the end of the run, scan included
     worker_s: float  # from the first job's start to the last prediction's end
     spent: Spent
     by_node: dict[str, int]  # tracks
@@ -97,13 +98,12 @@ def measure(
 ) -> Measured:
     """An order's run. Raises AssertionError when anything failed, is missing or is there twice, or a worker died."""
     before, processes = spent(stack), [worker.process.pid for worker in stack.workers]
-    began = time.perf_counter()
+    ordered = now()
     run_id, counts = _run(stack, database, Order((root,), checkpoint, coverage))
-    wall_s = time.perf_counter() - began
     used = spent(stack) - before
     assert processes == [worker.process.pid for worker in stack.workers], "a worker died"
     assert counts.balanced and counts.done == counts.found, counts
-    return _read(database, run_id, counts, wall_s, used)
+    return _read(database, run_id, counts, ordered, used)
 
 
 def _run(stack: Stack, database: Database, order: Order) -> tuple[int, Counts]:
@@ -113,7 +113,7 @@ def _run(stack: Stack, database: Database, order: Order) -> tuple[int, Counts]:
     return run_id, counts
 
 
-def _read(database: Database, run_id: int, counts: Counts, wall_s: float, used: Spent) -> Measured:
+def _read(database: Database, run_id: int, counts: Counts, ordered: datetime, used: Spent) -> Measured:
     mine = Prediction.run_id == run_id
     tracks = select(Prediction.track_id).where(mine)
     with database.read() as connection:
@@ -130,7 +130,8 @@ def _read(database: Database, run_id: int, counts: Counts, wall_s: float, used: 
         nodes = select(Job.worker, func.sum(Job.tracks)).where(Job.run_id == run_id).group_by(Job.worker)
         by_node = dict(connection.execute(nodes).all())
         amp = set(connection.scalars(select(Prediction.amp).where(mine).distinct()))
-    return Measured(counts.done, windows, wall_s, (last - first).total_seconds(), used, by_node, amp)
+        wall = connection.scalar(select(Run.finished_at).where(Run.id == run_id)) - ordered
+    return Measured(counts.done, windows, wall.total_seconds(), (last - first).total_seconds(), used, by_node, amp)
 
 
 def spent(stack: Stack) -> Spent:

@@ -69,33 +69,35 @@ class _Turns:
     """Lets the writers of a SQLite file in one after the other: those of this process, then other processes.
 
     SQLite's own lock decides; but whoever waits for that one sleeps for up to 100 ms at a time, and nobody wakes it.
+    Who waits for the second of two locks holds the first: so a process that writes all the time overtakes nobody.
     """
 
     def __init__(self, database: Path):
-        self._path = Path(f"{database}.lock")
+        self._paths = [Path(f"{database}.{name}") for name in ("next", "lock")]
         self._threads = threading.Lock()
-        self._file: IO | None = None
+        self._files: list[IO] = []
 
     def __enter__(self) -> None:
         if not self._threads.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
             raise TimeoutError(f"another writer holds the database for more than {BUSY_TIMEOUT_MS // 1000} s")
         deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
         with suppress(OSError):  # a folder or a file system without locks: SQLite's own does
-            self._file = self._file or self._path.open("w")
-            while not _lock(self._file) and time.monotonic() < deadline:
-                time.sleep(TURN_S)
+            self._files = self._files or [path.open("w") for path in self._paths]
+            for file in self._files:
+                while not _lock(file) and time.monotonic() < deadline:
+                    time.sleep(TURN_S)
+            _unlock(self._files[0])
 
     def __exit__(self, *_error) -> None:
-        if self._file is not None:
-            with suppress(OSError):
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+        with suppress(OSError):
+            for file in self._files:
+                _unlock(file)
         self._threads.release()
 
     def close(self) -> None:
-        """Close the lock's file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Close the locks' files."""
+        while self._files:
+            self._files.pop().close()
 
 
 def _lock(file: IO) -> bool:
@@ -105,6 +107,10 @@ def _lock(file: IO) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _unlock(file: IO) -> None:
+    fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def connect(url: str) -> Database:

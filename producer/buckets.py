@@ -10,7 +10,7 @@ UNKNOWN_AUDIO_S = 240.0  # a track whose header says nothing
 OVERHEAD_AUDIO_S = 5.0  # opening a file costs about as much as decoding this
 MOST_AUDIO_S = 3600.0  # of a job, unless a single track is longer
 FEWEST_JOBS = 16  # a small order is cut into at least so many jobs, so that several workers share it
-FEWEST_TRACKS = 8  # of a job that is small for that reason
+FEWEST_TRACKS = 16  # of a job that is small for that reason
 
 
 @dataclass(frozen=True)

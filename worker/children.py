@@ -98,6 +98,11 @@ class DecodePool:
         except _Closed:
             raise RuntimeError("the decode pool is closed") from None
 
+    def expecting(self) -> bool:
+        """Whether more windows come without anybody releasing a block."""
+        under_way = len(self._tracks) or any(handler.busy for handler in self._handlers)
+        return bool(under_way and len(self._free))
+
     def close(self) -> None:
         """Stop: queued files are dropped without a call, the children end, the memory goes with its last view."""
         with self._closing:
@@ -126,6 +131,9 @@ class _Channel:
         self._most, self._open = most, True
         lock = threading.Lock()
         self._came, self._went = threading.Condition(lock), threading.Condition(lock)
+
+    def __len__(self) -> int:
+        return len(self._items)
 
     def put(self, item: Any) -> None:
         with self._went:
@@ -161,6 +169,7 @@ class _Handler:
     def __init__(self, share: Share, pcm: np.ndarray, tracks: _Channel, free: _Channel, deadline_s: float):
         self._share, self._pcm, self._tracks, self._free, self._deadline_s = share, pcm, tracks, free, deadline_s
         self._lock, self._child, self._stopped = threading.Lock(), None, False
+        self.busy = False  # with a track
         self._thread = threading.Thread(target=self._run, name="decode-handler", daemon=True)
         self._thread.start()
 
@@ -180,7 +189,10 @@ class _Handler:
             with contextlib.suppress(Died):  # which the first track will be told
                 self._living_child()
             while True:
-                self._read(*self._tracks.get())
+                track = self._tracks.get()
+                self.busy = True
+                self._read(*track)
+                self.busy = False
         except _Closed:
             self._drop_child()
 

@@ -21,7 +21,7 @@ from worker.errors import Unclassifiable
 from worker.tickets import Ticket, TicketQueue
 
 CPU_BATCH = 9  # windows; on a CPU small batches stay in its caches
-GATHER_S = 0.02  # that windows wait for company on a GPU
+GATHER_S = 0.02  # that windows wait for company on a GPU, while more are on their way
 AGAIN_S = 60.0  # between two looks whether there is room now for batches that could not be tried
 ROOMY = 4  # times what the best batch needs: room
 MARGIN_BYTES = 256 << 20  # of VRAM that is left free
@@ -45,7 +45,8 @@ class Engine:
     """Predicts on one device. On a CPU `lanes` threads each take a batch and predict it, each single-threaded; on a GPU
     one thread starts batches, and another waits for them.
 
-    profiles: the folder that keeps what models cost on a GPU. margin_bytes: VRAM that is left free.
+    profiles: the folder that keeps what models cost on a GPU. margin_bytes: VRAM that is left free. expecting: whether
+    windows are on their way, which those that are here wait for.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Engine:
         *,
         profiles: Path | None = None,
         margin_bytes: int = MARGIN_BYTES,
+        expecting: Callable[[], bool] = lambda: False,
     ):
         self.model, self.device = model, torch.device(device)
         if self.device.type == "cpu":
@@ -67,7 +69,7 @@ class Engine:
         self._profiles, self._again_at = profiles, time.monotonic() + AGAIN_S
         self.counters = Counters()
         self._use(profile)
-        self._tickets, self._counting = TicketQueue(self._on.empty_cache), threading.Lock()
+        self._tickets, self._counting = TicketQueue(self._on.empty_cache, expecting), threading.Lock()
         self._flights: SimpleQueue[Flight | None] = SimpleQueue()
         work = [self._predict] * lanes if self.device.type == "cpu" else [self._launch, self._land]
         self._threads = [

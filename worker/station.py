@@ -65,7 +65,14 @@ class Station:
         with self.database.write() as connection:
             ids = jobs.put_genres(connection, job.model_id, model.labels, model.features)
         profiles, margin_bytes = config.data_dir / "profiles", config.vram_margin_mib << 20
-        engine = Engine(model, self.device, lanes, profiles=profiles, margin_bytes=margin_bytes)
+        engine = Engine(
+            model,
+            self.device,
+            lanes,
+            profiles=profiles,
+            margin_bytes=margin_bytes,
+            expecting=self.decoders.expecting,
+        )
         return Loaded(engine, tuple(ids[name] for name, _ in model.labels))
 
     def jobs_to_hold(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from worker.errors import Unclassifiable
 
-QUIET_S = 0.005  # without any that came: then nobody waits for more
+QUIET_S = 0.002  # without any that came: then it is asked whether any are on their way
 IDLE_S = 10.0  # without any
 
 
@@ -32,10 +32,10 @@ class Ticket:
 
 
 class TicketQueue:
-    """First in, first out. idle: called each time that nothing came for IDLE_S."""
+    """First in, first out. idle: called each time that nothing came for IDLE_S. expecting: whether more is to come."""
 
-    def __init__(self, idle: Callable[[], None]):
-        self._idle = idle
+    def __init__(self, idle: Callable[[], None], expecting: Callable[[], bool]):
+        self._idle, self._expecting = idle, expecting
         self._tickets: deque[Ticket] = deque()
         self._windows = 0
         self._changed = threading.Condition()
@@ -58,7 +58,7 @@ class TicketQueue:
 
     def take(self, most: int, gather_s: float = 0.0) -> list[Ticket]:
         """The oldest tickets, of at most so many windows unless the first alone has more; none when the queue is closed
-        and empty. Waits for a first one, and up to gather_s for others that come soon."""
+        and empty. Waits for a first one, and up to gather_s for others that are on their way."""
         with self._changed:
             while not self._changed.wait_for(lambda: self._tickets or self._closed, IDLE_S):
                 self._idle()
@@ -72,9 +72,9 @@ class TicketQueue:
 
     def _gather(self, most: int, gather_s: float) -> None:
         deadline, seen = time.monotonic() + gather_s, 0
-        while seen < self._windows < most and not self._closed:
+        while self._windows < most and not self._closed:
             left_s = deadline - time.monotonic()
-            if left_s <= 0:
+            if left_s <= 0 or (seen == self._windows and not self._expecting()):
                 return
             seen = self._windows
             self._changed.wait_for(lambda seen=seen: self._windows > seen or self._closed, min(QUIET_S, left_s))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
 from alembic import command
@@ -48,6 +49,41 @@ def test_sqlite_is_set_up(tmp_path):
         }
     database.close()
     assert found == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+BUSY_WRITER = """
+import sys, threading, time
+from db.session import connect
+
+database = connect(sys.argv[1])
+
+def write():
+    while True:
+        with database.write() as connection:
+            connection.exec_driver_sql("UPDATE written SET by_other = by_other + 1")
+            time.sleep(0.005)
+
+for _ in range(4):
+    threading.Thread(target=write).start()
+"""
+
+
+def test_processes_that_write_all_the_time_take_turns(tmp_path):
+    url = f"sqlite:///{tmp_path}/genremill.db"
+    database = connect(url)
+    with database.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE written (by_other INTEGER)")
+        connection.exec_driver_sql("INSERT INTO written VALUES (0)")
+    with subprocess.Popen([sys.executable, "-c", BUSY_WRITER, url]) as other:
+        seen = [0]
+        while not seen[0] or len(seen) < 100:
+            with database.write() as connection:
+                count = connection.exec_driver_sql("SELECT * FROM written").scalar()
+                seen = [*seen, count] if seen[0] else [count]
+                time.sleep(0.005)
+        other.kill()
+    database.close()
+    assert len(seen) / 2 < seen[-1] - seen[0] < len(seen) * 2
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_a_large_order_fills_its_jobs_and_a_small_one_is_shared():
     sizes = [len(bucket.track_ids) for bucket in cut_buckets(tracks([240.0] * 2000), "regions", 64)]
     assert set(sizes[:-1]) == {64}
     sizes = [len(bucket.track_ids) for bucket in cut_buckets(tracks([240.0] * 160), "regions", 64)]
-    assert sizes == [10] * 16
+    assert sizes == [16] * 10
 
 
 def test_a_long_track_costs_more_only_where_all_of_it_is_read():

@@ -125,6 +125,20 @@ def test_cuts_of_two_models_share_a_pool(pool_of, music):
     assert [track.pcm[0].shape[1] for track in tracks] == [47_872, 16_000, 100_000]
 
 
+def test_more_is_expected_until_the_last_track_ends_or_no_slot_is_left(pool_of, music):
+    pool = pool_of(slots=2, slot_bytes=BLOCK_OF_4)
+    wait_until(lambda: not pool.expecting())
+    held = send(pool, music, FULL, hold=True)
+    assert pool.expecting()
+    wait_until(lambda: len(held.blocks) == 2)
+    assert not pool.expecting()
+    held.hold = False
+    for block in held.blocks:
+        block.release()
+    assert held.wait() is None
+    wait_until(lambda: not pool.expecting())
+
+
 def test_a_window_larger_than_a_slot_is_refused(pool_of, music):
     with pytest.raises(ValueError, match="does not fit"):
         send(pool_of(slot_bytes=1000), music)

@@ -95,9 +95,9 @@ def test_the_memory_of_a_batch_is_foreseen(name):
 
 
 def test_windows_are_copied_while_the_batch_before_them_is_computed_on():
-    model = load("vit_b_16_mel", "cuda:0", "auto")
+    model = load("vit_b_16_mel", "cuda:0", "off")  # slow enough for the next batch to be staged and copied in that time
     engine, scored = Engine(model, "cuda:0", lanes=1), []
-    pcm = music(64, model.window)
+    pcm = np.resize(music(16, model.window), (engine.counters.best, model.window))  # a batch by itself
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
         for _ in range(12):
             engine.submit(Ticket(pcm, lambda: None, scored.append, scored.append, frames=490))
