@@ -14,8 +14,7 @@ from worker.cut import Cut
 
 def cut_of(checkpoint: Checkpoint) -> Cut:
     """What the model reads of a track."""
-    model = checkpoints.load(checkpoint, "cpu")
-    return Cut(model.sample_rate, model.window, hop=model.hop)
+    return checkpoints.load(checkpoint, "cpu").cut()
 
 
 class Tally:
@@ -46,11 +45,13 @@ class Tally:
             self._changed.wait_for(lambda: self.tracks == tracks)
 
 
-def decode_alone(parts: Sequence[Sequence[Path]], warm_up: Sequence[Path], cut: Cut) -> Iterator[tuple[float, int]]:
-    """Of each part of the tracks, one after the other: tracks a second of as many decode children as a worker has, and
-    the windows that came out."""
+def decode_alone(
+    parts: Sequence[Sequence[Path]], warm_up: Sequence[Path], cut: Cut, children: int = 0
+) -> Iterator[tuple[float, int]]:
+    """Of each part of the tracks, one after the other: tracks a second of so many decode children, or as many as a
+    worker has, and the windows that came out."""
     config = settings.load()
-    pool = DecodePool(config.children_beside(config.device))
+    pool = DecodePool(children or config.children_beside(config.device))
     try:
         _decode(pool, warm_up, cut)
         for tracks in parts:

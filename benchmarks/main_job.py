@@ -87,8 +87,7 @@ def _compose(track: Path) -> None:
 
 def the_cut() -> Cut:
     """What musicnn reads of a track."""
-    model = _model()
-    return Cut(model.sample_rate, model.window)
+    return _model().cut()
 
 
 def _model() -> checkpoints.Model:

@@ -40,7 +40,6 @@ def analyse_whole(model, device: str, path: Path) -> np.ndarray:
     import torch
 
     from worker import naive
-    from worker.cut import Cut
 
     waveform = naive.load(path, model.sample_rate)
     feature = naive.FEATURES.get(json.loads(model.features).get("kind"))
@@ -50,7 +49,7 @@ def analyse_whole(model, device: str, path: Path) -> np.ndarray:
             windows = torch.from_numpy(waveform[:whole].reshape(-1, model.window))
             return model.network(windows.to(device)).mean(0).cpu().numpy()
         decibels = librosa.power_to_db(naive.power(feature, waveform), ref=np.max)
-        cut = Cut(model.sample_rate, model.window, "full", model.hop)
+        cut = model.cut("full")
         places = [place for place in cut.published(len(waveform)) if not place.edge]
         starts = [(place.start + cut.context) // cut.hop for place in places]
         frames = places[0].frames

@@ -17,7 +17,6 @@ import numpy as np
 
 from benchmarks import product
 from worker import launch, nvml
-from worker.cut import Cut
 from worker.launch import Device
 
 WARM_UP_S = 5.0
@@ -80,7 +79,7 @@ class Feeder:
 
         self.model = checkpoints.load(checkpoints.find(name), device, amp)
         self.engine = Engine(self.model, device, 1)
-        self.cut = Cut(self.model.sample_rate, self.model.window, hop=self.model.hop)
+        self.cut = self.model.cut()
         shape = (TRACKS, 3 * self.cut.region_windows, self.model.window)
         self._tracks = np.random.default_rng(0).integers(-8000, 8000, shape, dtype=np.int16)
         self._room = threading.Semaphore(WAITING)

@@ -14,7 +14,13 @@ SOUNDFILE = {
     "opus": ("OGG", "OPUS"),
     "mp3": ("MP3", "MPEG_LAYER_III"),
 }
-PYAV = {"m4a": ("ipod", "aac"), "wv": ("wv", "wavpack"), "aac": ("adts", "aac"), "webm": ("webm", "libopus")}
+PYAV = {
+    "m4a": ("ipod", "aac"),
+    "wv": ("wv", "wavpack"),
+    "aac": ("adts", "aac"),
+    "wma": ("asf", "wmav2"),
+    "webm": ("webm", "libopus"),
+}
 LOWEST_HZ, HZ_PER_S = 200.0, 20.0
 
 
@@ -58,6 +64,8 @@ def _write_pyav(path: Path, samples: np.ndarray, rate: int, form: str, codec: st
     layout = "mono" if len(planes) == 1 else "stereo"
     with av.open(str(path), "w", format=form) as out:
         stream = out.add_stream(codec, rate=rate, layout=layout)
+        if codec == "wmav2":
+            stream.bit_rate = 64_000 * len(planes)
         for start in range(0, planes.shape[1], rate):
             frame = av.AudioFrame.from_ndarray(planes[:, start : start + rate].copy(), "fltp", layout)
             frame.sample_rate, frame.pts = rate, start

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from settings import GenremillError
 from worker import models
+from worker.cut import Cut
 
 if TYPE_CHECKING:  # the producer identifies models without torch
     import torch
@@ -39,6 +40,11 @@ class Model:
     hop: int = 0  # samples between two frames, where tracks are cut by frames
     dtype: str = "float32"  # that the network computes in
     compiled: bool = False
+    band_hz: int = 0  # see worker.cut.Cut
+
+    def cut(self, coverage: str = "regions") -> Cut:
+        """What the model reads of a track."""
+        return Cut(self.sample_rate, self.window, coverage, self.hop, self.band_hz)
 
 
 def find(name: str) -> Checkpoint:
@@ -114,7 +120,10 @@ def assemble(
         setattr(network, name, precision.Compiled(getattr(network, name)))
     features = json.dumps(module.FEATURES, sort_keys=True)
     dtype_name = str(dtype).removeprefix("torch.")
-    return Model(checkpoint, network, module.SAMPLE_RATE, module.WINDOW, labels, features, hop, dtype_name, compiled)
+    band_hz = getattr(module, "BAND_HZ", 0)
+    return Model(
+        checkpoint, network, module.SAMPLE_RATE, module.WINDOW, labels, features, hop, dtype_name, compiled, band_hz
+    )
 
 
 def stored_labels(path: Path) -> tuple[tuple[str, str], ...] | None:

@@ -29,7 +29,7 @@ class Child:
             files = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
             try:
                 passed = (theirs.fileno(), share.block)
-                self._process = subprocess.Popen(command, pass_fds=passed, env=_environment(), **files)
+                self._process = subprocess.Popen(command, pass_fds=passed, env=environment(), **files)
             except OSError as error:
                 self._socket.close()
                 raise Died(f"it does not start: {error}") from error
@@ -74,8 +74,8 @@ class Child:
         return "it closed its connection"
 
 
-def _environment() -> dict[str, str]:
-    """The child's: one thread for each numeric library, and this package found where the parent found it."""
+def environment() -> dict[str, str]:
+    """A child's: one thread for each numeric library, and this package found where the parent found it."""
     root = str(Path(__file__).resolve().parent.parent)
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths)}

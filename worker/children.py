@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from worker.child_process import Child, Died
+from worker.ahead import ReadAhead
+from worker.child_process import Child, Died, environment
 from worker.cut import Cut
 from worker.decode import shown
 from worker.decode_child import END, FAILED, NEED, SHAPE, SLOT, TAKEN, TRACK, WINDOWS, Share, order
@@ -79,7 +80,7 @@ class DecodePool:
         os.ftruncate(fd, slots * slot_bytes)
         self._share, self._closing = Share(-1, fd, slots, slot_bytes, memory_mib), threading.Lock()
         self._pcm: np.ndarray | None = self._share.map()
-        self._tracks, self._free = _Channel(children), _Channel(slots)
+        self._tracks, self._free, self._ahead = _Channel(children), _Channel(slots), ReadAhead(children, environment())
         for slot in range(slots):
             self._free.put(slot)
         self._handlers = [
@@ -93,6 +94,7 @@ class DecodePool:
         """
         if not self._share.limit(cut):
             raise ValueError(f"a window of {cut.window} samples does not fit a slot of {self._share.slot_bytes} bytes")
+        self._ahead.ask(path, cut.coverage)
         try:
             self._tracks.put((path, cut, sink))
         except _Closed:
@@ -109,6 +111,7 @@ class DecodePool:
             if self._pcm is None:
                 return
             self._tracks.close()  # first, so that no handler takes a further file
+            self._ahead.close()
             self._free.close()
             for handler in self._handlers:
                 handler.stop()

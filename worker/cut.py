@@ -24,13 +24,14 @@ class Cut:
     sample_rate is in Hz; window is in samples at that rate; coverage is "regions" (REGIONS stretches of at most
     REGION_S seconds, spread evenly) or "full" (the whole track). Windows lie back to back, unless there is a hop
     (samples between two frames of a spectrogram): then they are REGION_S long, with what is left of `window` as context
-    on both sides, and "full" cuts as the published systems do.
+    on both sides, and "full" cuts as the published systems do. band_hz: what is above does not matter; 0: all does.
     """
 
     sample_rate: int
     window: int
     coverage: str = "regions"
     hop: int = 0
+    band_hz: int = 0
 
     def __post_init__(self):
         if self.coverage not in ("regions", "full"):
@@ -39,6 +40,11 @@ class Cut:
             raise ValueError(f"sample_rate and window are positive, not {self.sample_rate} and {self.window}")
         if self.hop and self.context < 0:
             raise ValueError(f"a window of {self.window} samples is shorter than {REGION_S} s")
+
+    @property
+    def hears_hz(self) -> float:
+        """The frequency up to which the audio matters."""
+        return self.band_hz or self.sample_rate / 2
 
     @property
     def frames(self) -> int:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import soxr
 
+from worker import mpeg
 from worker.cut import REGIONS, Cut, Place
 from worker.errors import Empty, Missing, OutOfMemory, Silent, TrackError, Undecodable, Unreadable
 from worker.readers import Broken, ContainerReader, SoundfileReader
@@ -20,6 +21,8 @@ from worker.readers import Broken, ContainerReader, SoundfileReader
 CONTEXT_S = 0.05  # read on both sides of a region, so that the resampler's filter sees what the whole track would give
 FULL_SCALE = 32768  # int16 of a sample of 1.0
 SILENCE = 32  # the loudest int16 of a window nobody hears: -60 dBFS
+
+Reader = SoundfileReader | ContainerReader | mpeg.MpegReader
 
 
 class Windows(NamedTuple):
@@ -37,14 +40,15 @@ def read_windows(path: bytes, cut: Cut, limit: int) -> Iterator[Windows]:
     track is cut as published, silent windows are among them. Raises Missing, Unreadable, Empty, Undecodable, Silent or
     OutOfMemory, each a sentence that names the file.
     """
-    name = shown(path)
     try:
-        with _Track(path, name) as track:
+        with Track(path, cut.hears_hz) as track:
             for (frames, edge), windows in itertools.groupby(_chosen_windows(track, cut), lambda found: found[0][1:]):
                 while block := [pcm for _, pcm in itertools.islice(windows, limit)]:
                     yield Windows(np.stack(block), frames, edge)
     except MemoryError as error:
-        raise OutOfMemory(f"{name}: decoding it takes more memory than a decoder may use; look at the file") from error
+        raise OutOfMemory(
+            f"{shown(path)}: decoding it takes more memory than a decoder may use; look at the file"
+        ) from error
 
 
 def shown(path: bytes) -> str:
@@ -52,7 +56,7 @@ def shown(path: bytes) -> str:
     return os.path.basename(path).decode("utf-8", "backslashreplace")  # noqa: PTH119 (pathlib takes no bytes)
 
 
-def _chosen_windows(track: "_Track", cut: Cut) -> Iterator[tuple[Place, np.ndarray]]:
+def _chosen_windows(track: "Track", cut: Cut) -> Iterator[tuple[Place, np.ndarray]]:
     """Windows of the regions; where these give none, the first audible ones of a walk through the whole track."""
     total, found = track.length(cut.sample_rate), False
     if cut.coverage == "full" and cut.hop:
@@ -76,7 +80,7 @@ def _chosen_windows(track: "_Track", cut: Cut) -> Iterator[tuple[Place, np.ndarr
 
 
 def _windows(
-    track: "_Track", cut: Cut, places: Iterable[Place], *, pad: bool = False
+    track: "Track", cut: Cut, places: Iterable[Place], *, pad: bool = False
 ) -> Iterator[tuple[Place, np.ndarray]]:
     """The windows at these places, which ascend: pairs of Place and int16 (cut.window,). Zeros lie around the track;
     `pad` fills up the one of a track that has not even one."""
@@ -115,31 +119,36 @@ def _without_context(window: np.ndarray, cut: Cut) -> np.ndarray:
 
 def _pcm(samples: np.ndarray) -> np.ndarray:
     """Float samples rounded to int16; what is louder than full scale clips."""
-    return np.rint(np.clip(samples * np.float32(FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)).astype(np.int16)
+    scaled = samples * np.float32(FULL_SCALE)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled).astype(np.int16)
 
 
 def _audible(window: np.ndarray) -> bool:
     return max(int(window.max()), -int(window.min())) > SILENCE
 
 
-class _Track:
-    """One open file, its readers in the order in which they are tried, and what they said when they gave up."""
+class Track:
+    """One open file, its readers in the order in which they are tried, and what they said when they gave up.
 
-    def __init__(self, path: bytes, name: str):
-        self._path, self._name = path, name
+    hears_hz: see Cut. Raises as read_windows does.
+    """
+
+    def __init__(self, path: bytes, hears_hz: float):
+        self._path, self._name, self._hears_hz = path, shown(path), hears_hz
         self._heard = 0
         self._reasons: dict[str, str] = {}
         self._open: list = []
-        self._fd = _open_regular(path, name)
+        self._fd = _open_regular(path, self._name)
         try:
             if not os.fstat(self._fd).st_size:
-                raise Empty(f"{name}: the file has no bytes; copy it again or remove it")
+                raise Empty(f"{self._name}: the file has no bytes; copy it again or remove it")
             self._open_best()
         except BaseException:
             self.__exit__()
             raise
 
-    def __enter__(self) -> "_Track":
+    def __enter__(self) -> "Track":
         return self
 
     def __exit__(self, *_) -> None:
@@ -152,12 +161,18 @@ class _Track:
         best = next(self._readers(), None)
         if best is None:
             raise self.nothing()
-        if isinstance(best, SoundfileReader) and best.subtype == "OPUS" and self._opened(ContainerReader):
-            self._open.reverse()  # the same samples in less than half the time
+        faster = _faster(best.subtype) if isinstance(best, SoundfileReader) else None
+        if faster and self._opened(faster):
+            self._open.reverse()
+
+    @property
+    def reader(self) -> Reader:
+        """The reader that suits the file."""
+        return self._open[0]
 
     def length(self, rate: int) -> int:
         """Samples at `rate`, as the file's header says."""
-        return math.ceil(self._open[0].frames * rate / self._open[0].rate)
+        return math.ceil(self.reader.frames * rate / self.reader.rate)
 
     def samples(self, rate: int, start: int, count: int | None = None) -> Iterator[np.ndarray]:
         """Mono float32 chunks at `rate`, from sample `start` on; a reader that breaks hands over to the next one."""
@@ -191,12 +206,24 @@ class _Track:
 
     def _opened(self, kind: type) -> list:
         try:
-            reader = kind(self._fd) if kind is SoundfileReader else kind(self._path)
+            reader = self._open_with(kind)
         except Broken as error:
             self._reasons[kind.name] = str(error)
             return []
         self._open.append(reader)
         return [reader]
+
+    def _open_with(self, kind: type) -> Reader:
+        if kind is SoundfileReader:
+            return SoundfileReader(self._fd)
+        return mpeg.MpegReader(self._path, self._hears_hz) if kind is mpeg.MpegReader else ContainerReader(self._path)
+
+
+def _faster(subtype: str) -> type | None:
+    """Who reads what is coded so in less time than soundfile."""
+    if subtype in ("VORBIS", "OPUS"):
+        return ContainerReader
+    return mpeg.MpegReader if subtype.startswith("MPEG") and mpeg.library() else None
 
 
 def _open_regular(path: bytes, name: str) -> int:
@@ -214,7 +241,7 @@ def _open_regular(path: bytes, name: str) -> int:
     return fd
 
 
-def _resampled(reader: SoundfileReader | ContainerReader, rate: int, start: int, stop: int | None):
+def _resampled(reader: Reader, rate: int, start: int, stop: int | None):
     """The reader's samples `start` to `stop` at `rate`, the same as if all of the track had been resampled at once.
 
     That needs context around them, and a first frame that lies on a sample of both rates.

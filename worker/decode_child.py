@@ -26,7 +26,7 @@ from worker.errors import OutOfMemory, TrackError
 # these are, or what failed.
 # The sockets keep the borders of messages, so there are no lengths.
 HEADER = struct.Struct("<cI")
-ORDER = struct.Struct("<II?I")  # sample rate, window, whether all of the track, hop; then the path
+ORDER = struct.Struct("<II?II")  # sample rate, window, whether all of the track, hop, band; then the path
 SHAPE = struct.Struct("<I?")  # frames, edge
 TRACK, SLOT = b"T", b"S"  # read this file into that slot | go on in that slot
 TAKEN, WINDOWS, NEED, END, FAILED = b"K", b"W", b"N", b"E", b"F"
@@ -65,7 +65,7 @@ class Share:
 
 def order(path: bytes, cut: Cut) -> bytes:
     """What follows the header of TRACK."""
-    return ORDER.pack(cut.sample_rate, cut.window, cut.coverage == "full", cut.hop) + path
+    return ORDER.pack(cut.sample_rate, cut.window, cut.coverage == "full", cut.hop, cut.band_hz) + path
 
 
 def main(arguments: list[str]) -> int:
@@ -84,9 +84,9 @@ def main(arguments: list[str]) -> int:
     while message := control.recv(MESSAGE_BYTES):
         _, slot = HEADER.unpack_from(message)
         control.send(HEADER.pack(TAKEN, 0))
-        rate, window, full, hop = ORDER.unpack_from(message, HEADER.size)
+        rate, window, full, hop, band_hz = ORDER.unpack_from(message, HEADER.size)
         path = message[HEADER.size + ORDER.size :]
-        cut = Cut(rate, window, "full" if full else "regions", hop)
+        cut = Cut(rate, window, "full" if full else "regions", hop, band_hz)
         _serve(control, pcm, slot, read_windows(path, cut, share.limit(cut)))
     return 0
 

@@ -28,7 +28,7 @@ def analyse(model: Model, device: str, path: Path) -> np.ndarray:
     """A track's probabilities (labels,), of the windows that genremill takes of it: all of the file is loaded, the
     spectrogram is the whole track's, and the windows are one batch."""
     waveform = load(path, model.sample_rate)
-    cut = Cut(model.sample_rate, model.window, "regions", model.hop)
+    cut = model.cut()
     feature = FEATURES.get(json.loads(model.features).get("kind"))
     with torch.inference_mode():
         if feature:

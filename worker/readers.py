@@ -1,7 +1,8 @@
-"""Readers of audio files: both give mono float32 at the file's own rate, from any frame on.
+"""Readers of audio files: they give mono float32 at the file's own rate, from any frame on.
 
-SoundfileReader   wav, flac, ogg, mp3, aiff: fast, exact to the frame
-ContainerReader   everything else, Opus (twice as fast here), and what is damaged in the middle
+SoundfileReader   wav, flac, aiff, mp3: exact to the frame
+ContainerReader   everything else, Vorbis and Opus (twice as fast here), and what is damaged in the middle
+worker.mpeg       mp3, where the system has libmpg123
 """
 
 import os
@@ -11,9 +12,13 @@ import numpy as np
 import soundfile as sf
 
 BLOCK_BYTES = 1 << 19  # what a reader holds decoded at a time
-PRE_ROLL_S = 0.5  # decoded and thrown away after a seek: mp3, aac and opus are wrong without it
+PRE_ROLL_S = 0.5  # decoded and thrown away after a seek: mp3 and aac with SBR are wrong without it
+SHORT_PRE_ROLL_S = 0.1  # is enough for some
 MISSING_S = 0.1  # an end that comes earlier than the header says by more than this is damage
 BAD_PACKETS = 100
+MOST_FRAMES = 1 << 48  # libsndfile's word for a length that it does not know is more
+DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}  # FFmpeg's sample formats
+SHORT_PRE_ROLL = ("vorbis", "opus", "flac", "alac", "wavpack")  # codecs, and AAC of low complexity
 COUNTED = ("aac",)  # formats whose duration FFmpeg only guesses, from the first bit rates
 
 
@@ -41,7 +46,11 @@ class SoundfileReader:
             raise _broken(error) from error
         self.rate: int = self._file.samplerate
         self.frames: int = self._file.frames
+        if self.frames > MOST_FRAMES:
+            self._file.close()
+            raise Broken("its header lies about its length")
         self.subtype: str = self._file.subtype
+        self._dtype = "int16" if self.subtype == "PCM_16" else "float32"
         # libsndfile decodes too few frames of MPEG audio before a seek's target to fill the bit reservoir
         self._pre_roll = round(PRE_ROLL_S * self.rate) if self.subtype.startswith("MPEG") else 0
 
@@ -52,10 +61,10 @@ class SoundfileReader:
         try:
             self._file.seek(at)
             while at < end:
-                block = self._file.read(min(most, end - at), "float32", always_2d=True)
+                block = self._file.read(min(most, end - at), self._dtype, always_2d=True)
                 if not len(block):
                     break
-                yield _mono(block[max(0, start - at) :].T)
+                yield mixed(block[max(0, start - at) :])
                 at += len(block)
         except (sf.SoundFileError, RuntimeError) as error:
             raise _broken(error) from error
@@ -100,7 +109,10 @@ class ContainerReader:
         stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
         self._stream, self._moved = stream, False
         self.rate: int = stream.codec_context.sample_rate
+        self._channels: int = stream.codec_context.channels
         self._origin = stream.start_time or 0
+        short = stream.codec_context.name in SHORT_PRE_ROLL or stream.profile == "LC"
+        self._pre_roll_s = SHORT_PRE_ROLL_S if short else PRE_ROLL_S
 
     def _count_frames(self) -> int:
         """Frames by the header, or, where that says nothing sure, by the packets (which is not decoding)."""
@@ -120,38 +132,52 @@ class ContainerReader:
         for frame in self._frames():
             if at is None:
                 at = self._position(frame, start)
+                if self._is_wma and start < at <= start + 2 * self._wma_block:
+                    yield np.zeros(at - start, np.float32)
             if frame.sample_rate != self.rate:
                 raise Broken(f"the sample rate changes from {self.rate} to {frame.sample_rate} Hz in the file")
+            if frame.layout.nb_channels != self._channels:  # which the fifo would die of
+                raise Broken(f"the channels change from {self._channels} to {frame.layout.nb_channels} in the file")
             frame.pts = None  # the fifo would refuse gaps; frames are counted instead
             try:
                 fifo.write(frame)
             except ValueError as error:
                 raise Broken(f"the sample format changes in the file: {error}") from error
             enough = stop is not None and at + fifo.samples >= stop
-            if enough or fifo.samples * 4 * len(frame.layout.channels) >= BLOCK_BYTES:
-                block = _decoded(fifo.read())
+            if enough or fifo.samples * 4 * self._channels >= BLOCK_BYTES:
+                block = _decoded(fifo.read(), self._channels)
                 yield _cut(block, at, start, stop)
                 at += len(block)
             if enough:
                 return
         if at is not None and fifo.samples:
-            yield _cut(_decoded(fifo.read()), at, start, stop)
+            yield _cut(_decoded(fifo.read(), self._channels), at, start, stop)
 
     def _seek(self, start: int) -> None:
         if not start and not self._moved:
             return
         self._moved = True
-        ticks = int(max(0.0, start / self.rate - PRE_ROLL_S) / self._stream.time_base)
+        ticks = int(max(0.0, start / self.rate - self._pre_roll_s) / self._stream.time_base)
         try:
             self._container.seek(self._origin + ticks, stream=self._stream, backward=True)
-        except self._av.FFmpegError as error:  # its own words are of permissions, whatever is wrong
+        except (self._av.FFmpegError, OverflowError) as error:  # its own words are of permissions, whatever is wrong
             raise Broken(f"cannot seek to {start / self.rate:.1f} s") from error
 
     def _position(self, frame, start: int) -> int:
         if frame.pts is None:
-            return max(0, start - round(PRE_ROLL_S * self.rate))
+            return max(0, start - round(self._pre_roll_s * self.rate))
         ticks = frame.pts - self._origin * float(self._stream.time_base / frame.time_base)
-        return round(float(frame.time_base) * ticks * self.rate)
+        position = round(float(frame.time_base) * ticks * self.rate)
+        return position - self._wma_block if self._is_wma else position  # measured: FFmpeg's clock is a block late
+
+    @property
+    def _is_wma(self) -> bool:
+        return self._stream.codec_context.name in ("wmav1", "wmav2")
+
+    @property
+    def _wma_block(self) -> int:
+        """Frames in a block of WMA, by `ff_wma_get_frame_len_bits` of FFmpeg."""
+        return 512 if self.rate <= 16_000 else 1024 if self.rate <= 22_050 else 2048
 
     def _frames(self) -> Iterator:
         """Decoded frames, around bad packets; Broken when there are too many of these, or no frame at all."""
@@ -195,22 +221,38 @@ def _broken(error: Exception) -> Broken:
     return Broken(text.strip().rstrip("."))
 
 
-def _decoded(frame) -> np.ndarray:
-    """An audio frame of any sample format as mono float32 (n,)."""
-    planes = frame.to_ndarray()
-    if not frame.format.is_planar:
-        planes = planes.reshape(-1, len(frame.layout.channels)).T
-    if planes.dtype == np.uint8:
-        return _mono((planes.astype(np.float32) - 128) / 128)
-    if planes.dtype.kind == "i":
-        return _mono(planes.astype(np.float32) * np.float32(1 / (1 << (8 * planes.itemsize - 1))))
-    return _mono(planes.astype(np.float32, copy=False))
-
-
-def _mono(planes: np.ndarray) -> np.ndarray:
-    """The mean of float32 (channels, n), without NaN or infinity: (n,). A product, since np.mean is 20 times slower."""
+def mixed(samples: np.ndarray) -> np.ndarray:
+    """The channels' mean, full scale 1.0: any sample type (n, channels) -> float32 (n,), without NaN or infinity. A
+    product, since np.mean is 20 times slower."""
+    weight, offset = _scale(samples.dtype, samples.shape[1])
     with np.errstate(all="ignore"):  # infinity minus infinity
-        mono = np.full(len(planes), 1 / len(planes), np.float32) @ planes if len(planes) > 1 else planes[0]
+        mono = samples.astype(np.float32, copy=False) @ np.full(samples.shape[1], weight, np.float32)
+    return bounded(mono - offset if offset else mono)
+
+
+def _decoded(frame, channels: int) -> np.ndarray:
+    """The same of an audio frame of PyAV."""
+    dtype = np.dtype(DTYPES[frame.format.name.removesuffix("p")])
+    if not frame.format.is_planar:
+        return mixed(np.frombuffer(frame.planes[0], dtype, frame.samples * channels).reshape(-1, channels))
+    weight, offset = _scale(dtype, channels)
+    mono = np.zeros(frame.samples, np.float32)
+    with np.errstate(all="ignore"):
+        for plane in frame.planes:
+            values = np.frombuffer(plane, dtype, frame.samples)
+            mono += np.multiply(values, weight, dtype=np.float32, casting="unsafe")
+    return bounded(mono - offset if offset else mono)
+
+
+def _scale(dtype: np.dtype, channels: int) -> tuple[np.float32, float]:
+    """What a sample is multiplied by, and what the mean is too large by."""
+    full = 1.0 if dtype.kind == "f" else float(1 << (8 * dtype.itemsize - 1))
+    return np.float32(1 / (full * channels)), float(dtype == np.uint8)
+
+
+def bounded(mono: np.ndarray) -> np.ndarray:
+    """Without NaN or infinity."""
+    with np.errstate(all="ignore"):
         if not np.isfinite(np.dot(mono, mono)):
             mono = np.clip(np.nan_to_num(mono, nan=0.0), -1.0, 1.0)
     return mono

@@ -14,7 +14,7 @@ from settings import GenremillError, Settings
 from worker import checkpoints
 from worker.batching import Counters, jobs_to_hold
 from worker.children import DecodePool
-from worker.cut import REGIONS, Cut
+from worker.cut import REGIONS
 from worker.engine import Engine
 from worker.pool import FIRST_JOBS
 from worker.telemetry import Telemetry
@@ -82,7 +82,7 @@ class Station:
 
     def _jobs_for(self, engine: Engine) -> int:
         model = engine.model
-        windows = REGIONS * Cut(model.sample_rate, model.window, "regions", model.hop).region_windows
+        windows = REGIONS * model.cut().region_windows
         return jobs_to_hold(engine.counters.limit, windows, self.children, self.job_tracks)
 
     def counters(self) -> list[tuple[str, str, Counters]]:

@@ -15,7 +15,6 @@ from db.jobs import ClaimedJob, ClaimedTrack
 from db.tables import now
 from settings import GenremillError
 from worker.celery import app
-from worker.cut import Cut
 from worker.device import is_out_of_memory
 from worker.launch import SETUP_EXIT_CODE
 from worker.pool import Keeper, drained, stopping
@@ -87,7 +86,7 @@ class JobRun:
     def _feed(self) -> int:
         """Hand the tracks to the decode children. Returns how many."""
         model = self.loaded.engine.model
-        cut = Cut(model.sample_rate, model.window, self.job.coverage, model.hop)
+        cut = model.cut(self.job.coverage)
         begun = 0
         for track in self.job.tracks:
             if stopping.is_set() or not self._held:

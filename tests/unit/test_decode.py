@@ -14,6 +14,7 @@ from worker import decode
 from worker.cut import Cut
 from worker.decode import read_windows
 from worker.errors import Empty, Missing, OutOfMemory, Silent, TrackError, Undecodable, Unreadable
+from worker.readers import ContainerReader
 
 MUSICNN = Cut(16_000, 47_872)
 FINE = Cut(16_000, 1_600)
@@ -53,7 +54,7 @@ def tracks(tmp_path_factory):
     return track
 
 
-@pytest.mark.parametrize("kind", LOSSLESS + LOSSY)
+@pytest.mark.parametrize("kind", [*LOSSLESS, *LOSSY, "wma"])
 def test_regions_come_from_where_they_should(tracks, kind):
     found = [audio.time_of(window, 16_000) for window in windows(tracks(kind))]
     expected = [centre + step * 2.992 for centre in (10, 30, 50) for step in (-1, 0, 1)]
@@ -76,12 +77,25 @@ def test_lossless_regions_are_those_of_the_whole_track_resampled(tracks, kind):
 @pytest.mark.parametrize("kind", LOSSY)
 def test_seeking_gives_what_reading_on_gives(tracks, kind):
     whole, regions = windows(tracks(kind), FINE_FULL).ravel(), windows(tracks(kind), FINE)
-    with decode._Track(os.fsencode(tracks(kind)), "") as track:
+    with decode.Track(os.fsencode(tracks(kind)), FINE.hears_hz) as track:
         starts = [places[0].start for places in FINE.regions(track.length(16_000))]
     for start, region in zip(starts, np.split(regions, 3), strict=True):
         lags = range(-16, 17) if kind == "webm" else [0]  # Matroska's clock counts whole milliseconds
         off = [np.abs(region.ravel().astype(int) - whole[start + lag :][: region.size]).max() for lag in lags]
         assert min(off) <= 2
+
+
+def test_wma_is_found_to_the_millisecond_of_its_clock(tracks):
+    reader = ContainerReader(os.fsencode(tracks("wma")))
+    whole = np.concatenate(list(reader.blocks(0, None)))
+    for start in (200_000, 1_000_000, 2_000_000):
+        region = np.concatenate(list(reader.blocks(start, start + 30_000)))
+        around = whole[start - 200 : start + 30_200]
+        off = np.argmax(np.correlate(around, region, "valid")) - 200
+        assert abs(off) <= 2 * 45 and len(region) == 30_000
+    assert np.argmax(
+        np.correlate(whole[100_000:140_000], audio.sweep(60, 44_100)[110_000:130_000], "valid")
+    ) == pytest.approx(10_000, abs=90)
 
 
 def test_full_is_the_whole_track_resampled_at_once(tracks):

@@ -23,15 +23,20 @@ def bench(
     files: Annotated[int, typer.Option(min=1, help="the most files: 1, 10, 100 up to this")] = 100,
     seconds: Annotated[float, typer.Option(min=1, help="length of composed files")] = 30.0,
     naive_files: Annotated[int, typer.Option(min=1, help="the most files for the naive pipeline")] = 10,
+    stage: Annotated[str, typer.Option(help="instead: only the CPU time of a stage: decode")] = "",
     soak: Annotated[float, typer.Option(min=0, help="instead: keep the engine busy for so many minutes")] = 0.0,
     plot: Annotated[Path | None, typer.Option(help="a PNG file for the curves")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for scripts")] = False,
 ) -> None:
-    """Measure this machine: batch sizes, files beside the naive pipeline, or with --soak its memory over time."""
+    """Measure this machine: batch sizes, files beside the naive pipeline, with --soak its memory over time, or with
+    --stage decode what the steps from a file to windows cost."""
     from worker import launch, models
 
     config = settings.load()
     name = models.find(model or config.model).name
+    if stage:
+        _stage(stage, name, folder, files, as_json)
+        return
     chosen = launch.choose_devices(device or config.device)[0]
     os.environ.update(chosen.environment)  # before torch is there: pinned, as a worker is
     report = _about(name, chosen.torch_name)
@@ -82,6 +87,24 @@ def _tables(name: str, device: str, paths: list[Path], naive_files: int, plot: P
     if not as_json:
         _print_files(rows)
     return {"batches": series, "files": rows}
+
+
+def _stage(stage: str, name: str, folder: Path | None, most: int, as_json: bool) -> None:
+    from worker.child_process import ONE_THREAD
+
+    if stage != "decode":
+        raise GenremillError(f"--stage: there is no stage {stage!r}; there is decode")
+    os.environ.update(ONE_THREAD)  # before numpy is there: as a decode child is
+    from worker.bench import decoding, subject
+
+    found = [(path.suffix.lower(), path) for path in _audio_files(folder, most)] if folder else []
+    cut = subject.load(name, subject.Mode("cpu")).cut()
+    rows = decoding.measure(found or list(compose_codecs(settings.load().data_dir / "bench").items()), cut)
+    if as_json:
+        console.print_json({"machine": subject.machine("cpu"), "model": name, "decode": rows})
+    else:
+        columns, cells = decoding.table(rows)
+        console.print_table(f"Decoding for {name}: CPU ms of a track, one thread", columns, cells, right=columns[2:])
 
 
 def _soak(name: str, device: str, minutes: float, plot: Path | None, as_json: bool) -> dict:
@@ -174,6 +197,20 @@ def compose(folder: Path, count: int, seconds: float) -> list[Path]:
         with ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, ignored) as pool:
             list(pool.map(compose_long, missing.values(), missing, repeat(seconds)))
     return paths
+
+
+def compose_codecs(folder: Path, seconds: float = 240.0) -> dict[str, Path]:
+    """One composed track in each codec of worker.bench.codecs, by its name; what is there already stays."""
+    import soundfile
+
+    from sample import compose_long
+    from worker.bench.codecs import encode_all
+
+    track = folder / f"{seconds:g}s" / "000.wav"
+    if not track.exists():
+        _say(f"composing a track of {seconds:g} s, and encoding it, in {folder}")
+        compose_long(track, 0, seconds)
+    return encode_all(folder / "codecs" / f"{seconds:g}s", *soundfile.read(track, dtype="int16"))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def start_engine(model: Model, device: str) -> Engine:
 
 def cut_of(model: Model) -> Cut:
     """What is read of a track."""
-    return Cut(model.sample_rate, model.window, "regions", model.hop)
+    return model.cut()
 
 
 def windows_per_track(model: Model) -> int:

@@ -9,6 +9,7 @@ A model is a module that has
     build(state)  the torch module that a state dict is for: from (windows, WINDOW) float32 in [-1, 1] to
                   probabilities (windows, labels)
     HOP           only where a track is cut as the published systems do: samples between two frames (see worker.cut)
+    BAND_HZ       only where nothing matters above this frequency: MP3 is then decoded in less time
 
 Those that come with genremill are listed here; `<data folder>/models/NAME.py` adds one (docs/models.md).
 """

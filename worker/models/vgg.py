@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from worker.cqt import BINS, ConstantQPower
+from worker.cqt import BAND_HZ, BINS, ConstantQPower
 from worker.models.ccmusic import (
     HOP,
     LABELS,
@@ -20,7 +20,7 @@ from worker.models.ccmusic import (
     window_samples,
 )
 
-__all__ = ["FEATURES", "HOP", "LABELS", "SAMPLE_RATE", "WINDOW", "build"]
+__all__ = ["BAND_HZ", "FEATURES", "HOP", "LABELS", "SAMPLE_RATE", "WINDOW", "build"]
 
 STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels, convolutions; each halves the picture
 INPUTS = 512 * 7 * 7  # of the classifier
