@@ -68,4 +68,7 @@ def _decoders() -> str:
     import av
     import soundfile
 
-    return f"soundfile ({soundfile.__libsndfile_version__}), PyAV {av.__version__}"
+    from worker import mpeg
+
+    mpg123 = "libmpg123" if mpeg.library() else "no libmpg123, so MP3 takes longer: apt install libmpg123-0"
+    return f"soundfile ({soundfile.__libsndfile_version__}), PyAV {av.__version__}, {mpg123}"
