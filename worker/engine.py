@@ -133,7 +133,8 @@ class Engine:
         """Start the batch, in as many parts as fit one after the other."""
         results, at = [], 0
         while at < len(batch):
-            size = min(self._sizer.size(self._on.free_bytes()), len(batch) - at)
+            fits = self._sizer.size(self._on.free_bytes())
+            size = min(fits, len(batch) - at)
             try:
                 results.append(
                     self._on.start(batch.part(at, at + size)) if size else self._spare(batch.part(at, at + 1))
@@ -145,7 +146,7 @@ class Engine:
                 continue
             self._sizer.went_well(size) if size else self._sizer.went_to_cpu()
             at += size or 1
-            self._count(size)
+            self._count(size, fits)
         return results
 
     def _shrink(self, size: int, error: RuntimeError) -> None:
@@ -161,13 +162,13 @@ class Engine:
             self._cpu = Cpu(checkpoints.load(self.model.checkpoint, "cpu"))
         return self._cpu.start(batch)
 
-    def _count(self, size: int) -> None:
+    def _count(self, size: int, fits: int) -> None:
         with self._counting:
             counters = self.counters
             counters.windows += size or 1
             counters.on_cpu += not size
             counters.batches += 1
-            counters.batch, counters.limit = size, self._sizer.limit
+            counters.batch, counters.limit = size, fits
 
     @torch.inference_mode()
     def _finish(self, flight: Flight) -> None:

@@ -226,3 +226,12 @@ def test_an_engine_that_cannot_go_on_ends_its_process(method, error, said):
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 70, ended.stderr
     assert f"{said}: this worker ends" in ended.stderr
+
+
+def test_the_limit_that_is_shown_is_what_fits_now():
+    engine, tracks = simulated([9]), Tracks([4], ())
+    for ticket in tracks.tickets():
+        engine.submit(ticket)
+    engine.close()
+    assert engine.counters.limit == engine._sizer.profile.fitting(9) < engine.counters.best
+    assert engine.counters.out_of_memory == 0
