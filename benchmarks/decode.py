@@ -4,7 +4,8 @@ One composed stereo track of 240 s in each codec; CPU time in ms, in one thread,
 librosa: librosa.load of the whole file, as people call it; with a star where it cannot open the file without the ffmpeg
 program: PyAV decodes and librosa.resample resamples. call: the fastest decoder for the three regions of 11.4 s: open,
 seek, read, nothing else. genremill: the same seconds as windows at a model's rate. seek error: how far the regions lie
-from the same reader's decoding of the whole file, in samples at 44.1 kHz, and their least correlation with it.
+from the same reader's decoding of the whole file, in samples at 44.1 kHz, and their least correlation with it; and how
+far musicnn's track mean lies from that of the whole file's decoding at its full rate.
 FOLDER keeps the files. --long: tracks of 3 hours, without librosa, and the peak memory of a process that reads one; it
 takes ten minutes to encode them.
 """
@@ -24,10 +25,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 from scipy.signal import correlate
 
 from benchmarks import decoders
 from benchmarks.decoders import Call
+from worker import checkpoints
 from worker.bench.__main__ import compose_codecs
 from worker.bench.codecs import CODECS
 from worker.bench.subject import machine
@@ -72,7 +75,7 @@ def main() -> None:
         spent_ms = measure({name: ways(path, seconds, options.long) for name, path in paths.items()}, options.repeats)
         print_table(spent_ms)
         for name, path in paths.items():
-            print(f"{name:13} {peak(path) if options.long else seek_error(path)}", flush=True)
+            print(f"{name:13} {peak(path) if options.long else f'{seek_error(path)}; {effect(path)}'}", flush=True)
 
 
 def conditions() -> str:
@@ -144,6 +147,20 @@ def _seek_error(path: Path, cut: Cut) -> str:
         found.append(displacement(part, whole[start - LAG : stop + LAG]))
     frames = max((lag for lag, _ in found), key=abs)
     return f"{name} at {rate} Hz, seek error {frames * RATE / rate:.0f}, correlation {min(c for _, c in found):.6f}"
+
+
+def effect(path: Path) -> str:
+    """What seeking, and half a rate, do to musicnn's probabilities of the track."""
+    model = checkpoints.load(checkpoints.find("musicnn"), "cpu")
+    cut = model.cut()
+    with Track(os.fsencode(path), float("inf")) as track:
+        whole, total = np.concatenate(list(track.samples(cut.sample_rate, 0))), track.length(cut.sample_rate)
+    starts = [place.start for places in cut.regions(total) for place in places]
+    expected = np.stack([whole[start : start + cut.window] for start in starts])
+    found = np.concatenate([block.pcm for block in read_windows(os.fsencode(path), cut, len(starts))])
+    with torch.inference_mode():
+        means = [model.network(torch.from_numpy(windows)).mean(0) for windows in (expected, found.astype("f4") / 32768)]
+    return f"musicnn's mean off by {(means[0] - means[1]).abs().max():.4f}"
 
 
 def displacement(part: np.ndarray, around: np.ndarray) -> tuple[int, float]:

@@ -236,11 +236,12 @@ def _decoded(frame, channels: int) -> np.ndarray:
     if not frame.format.is_planar:
         return mixed(np.frombuffer(frame.planes[0], dtype, frame.samples * channels).reshape(-1, channels))
     weight, offset = _scale(dtype, channels)
-    mono = np.zeros(frame.samples, np.float32)
+    first, *others = (np.frombuffer(plane, dtype, frame.samples) for plane in frame.planes)
     with np.errstate(all="ignore"):
-        for plane in frame.planes:
-            values = np.frombuffer(plane, dtype, frame.samples)
-            mono += np.multiply(values, weight, dtype=np.float32, casting="unsafe")
+        mono = first.astype(np.float32)
+        for values in others:
+            np.add(mono, values, out=mono, casting="unsafe")
+        mono *= weight
     return bounded(mono - offset if offset else mono)
 
 
