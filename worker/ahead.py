@@ -30,8 +30,10 @@ class ReadAhead:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = [sys.executable, "-P", "-m", "worker.ahead", str(theirs.fileno()), str(files)]
-            files = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, **files)
+            nothing = subprocess.DEVNULL
+            self._process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], env=environment, stdin=nothing, stdout=nothing
+            )
 
     def ask(self, path: bytes, coverage: str) -> None:
         """Ask for what this coverage reads of a file. Whatever is wrong with the file, its child will say; where too
