@@ -75,7 +75,7 @@ def _ask(path: bytes, coverage: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         for start, length in spans(os.fstat(fd).st_size, coverage):
-            for at in range(start, start + length, STEP_BYTES):
+            for at in range(start - start % STEP_BYTES, start + length, STEP_BYTES):
                 os.posix_fadvise(fd, at, STEP_BYTES, os.POSIX_FADV_WILLNEED)
     finally:
         os.close(fd)
