@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 from uuid import uuid4
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
 
 from db.runs import finish_runs
 from db.tables import OPEN, Genre, Job, JobStatus, Library, Model, Prediction, Run, Score, Status, Track
@@ -226,11 +228,17 @@ def _update_predictions(connection: Connection, outcomes: Sequence[Outcome], at:
     connection.execute(_END_PREDICTION, rows)
 
 
+_ANALYSIS = attrgetter("model_id", "coverage")
+
+
 def _replace_scores(connection: Connection, outcomes: Sequence[Outcome]) -> None:
     if not outcomes:
         return
-    keys = [outcome.key for outcome in outcomes]
-    connection.execute(delete(Score).where(tuple_(Score.track_id, Score.model_id, Score.coverage).in_(keys)))
+    for (model_id, coverage), group in groupby(sorted(outcomes, key=_ANALYSIS), _ANALYSIS):
+        track_ids = [outcome.track_id for outcome in group]  # keys as tuples, and SQLite would read the whole table
+        connection.execute(
+            delete(Score).where(Score.track_id.in_(track_ids), Score.model_id == model_id, Score.coverage == coverage)
+        )
     rows = [
         {"track_id": o.track_id, "model_id": o.model_id, "coverage": o.coverage, "genre_id": g, "probability": p}
         for o in outcomes

@@ -244,3 +244,18 @@ def test_a_run_that_was_closed_with_duplicates_is_open_again_when_their_original
     assert rows(database, "SELECT id FROM run WHERE finished_at IS NULL") == [(second,)]
     analyse(database, second)
     assert rows(database, "SELECT count(*) FROM run WHERE finished_at IS NULL") == [(0,)]
+
+
+def test_writing_outcomes_does_not_read_whole_tables(database, job_id):
+    """Which took longer with every track that had been analysed before."""
+    if database.file is None:
+        pytest.skip("PostgreSQL scans tables as small as these")
+    entries, statements = outcomes(database, claim(database, job_id)), []
+    with database.write() as connection:
+        sqlite = connection.connection.driver_connection
+        sqlite.set_trace_callback(statements.append)
+        jobs.record_outcomes(connection, entries, now())
+        sqlite.set_trace_callback(None)
+    written = [sql for sql in statements if sql.startswith(("SELECT", "UPDATE", "DELETE"))]
+    steps = [step for sql in written for *_, step in rows(database, f"EXPLAIN QUERY PLAN {sql.replace('%', '%%')}")]
+    assert any("score" in step for step in steps) and not [step for step in steps if step.startswith("SCAN")]
