@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.decoding import decode_alone
 from worker.cut import Cut
 
-CUT = Cut(16_000, 47_872)  # musicnn's
+CUT = Cut(16_000, 47_872, band_hz=8_000, native=True)  # musicnn's on a GPU
 TRACKS_A_CHILD = 60
 
 

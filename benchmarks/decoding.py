@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import settings
@@ -12,9 +13,9 @@ from worker.children import Block, DecodePool
 from worker.cut import Cut
 
 
-def cut_of(checkpoint: Checkpoint) -> Cut:
-    """What the model reads of a track."""
-    return checkpoints.load(checkpoint, "cpu").cut()
+def cut_of(checkpoint: Checkpoint, device: str) -> Cut:
+    """What the model reads of a track on this device."""
+    return replace(checkpoints.load(checkpoint, "cpu").cut(), native=device != "cpu")
 
 
 class Tally:
@@ -27,7 +28,7 @@ class Tally:
     def windows(self, block: Block) -> None:
         """See worker.children.Sink."""
         with self._changed:
-            self.count += len(block.pcm)
+            self.count += block.windows
         block.release()
 
     def end(self) -> None:
@@ -51,7 +52,7 @@ def decode_alone(
     """Of each part of the tracks, one after the other: tracks a second of so many decode children, or as many as a
     worker has, and the windows that came out."""
     config = settings.load()
-    pool = DecodePool(children or config.children_beside(config.device))
+    pool = DecodePool(children or config.children_beside(config.device), native=cut.native)
     try:
         _decode(pool, warm_up, cut)
         for tracks in parts:

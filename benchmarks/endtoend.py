@@ -18,7 +18,7 @@ def main(options: argparse.Namespace) -> None:
     checkpoint = product.with_weights(options.model)
     tracks = files(options.folder / "tracks")
     assert len(tracks) >= options.tracks, f"{options.folder} has {len(tracks)} tracks"
-    cut = decoding.cut_of(checkpoint)
+    cut = decoding.cut_of(checkpoint, options.device)
     if options.also:
         small = [first(options.folder, options.also, number) for number in range(options.times)]
         compare(options, small, checkpoint, cut)

@@ -33,9 +33,9 @@ from producer.dispatch import Order
 from producer.follow import follow
 from sample import compose_long
 from worker import checkpoints, naive
+from worker.batch import PCM_SCALE
 from worker.cut import Cut
 from worker.decode import read_windows
-from worker.device import PCM_SCALE
 from worker.engine import CPU_BATCH
 
 TRACKS = 60

@@ -75,10 +75,19 @@ def _ask(path: bytes, coverage: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         for start, length in spans(os.fstat(fd).st_size, coverage):
-            for at in range(start - start % STEP_BYTES, start + length, STEP_BYTES):
-                os.posix_fadvise(fd, at, STEP_BYTES, os.POSIX_FADV_WILLNEED)
+            if not _is_here(fd, start + length - 1):
+                for at in range(start - start % STEP_BYTES, start + length, STEP_BYTES):
+                    os.posix_fadvise(fd, at, STEP_BYTES, os.POSIX_FADV_WILLNEED)
     finally:
         os.close(fd)
+
+
+def _is_here(fd: int, at: int) -> bool:
+    """Whether the system has the byte in memory; False where it does not say."""
+    try:
+        return bool(os.preadv(fd, [bytearray(1)], at, os.RWF_NOWAIT))
+    except (OSError, AttributeError):  # it would have to wait | a file system, or a system, without the question
+        return False
 
 
 def spans(size: int, coverage: str) -> list[tuple[int, int]]:

@@ -17,13 +17,14 @@ import numpy as np
 from worker.ahead import ReadAhead
 from worker.child_process import Child, Died, environment
 from worker.cut import Cut
-from worker.decode import shown
-from worker.decode_child import END, FAILED, NEED, SHAPE, SLOT, TAKEN, TRACK, WINDOWS, Share, order
+from worker.decode import Windows, shown
+from worker.decode_child import END, FAILED, NEED, SLOT, TAKEN, TRACK, WINDOWS, Share, order, parse_windows
 from worker.errors import Crashed, TimedOut, TrackError, by_code
 
 START_S = 60.0  # how long a child may take to begin with a file: its start on a busy machine, not the decoding
 SLOTS_PER_CHILD = 4
 SLOT_BYTES = 1 << 21  # 21 windows of musicnn's: more than the regions of a track
+NATIVE_SLOT_BYTES = 1 << 23  # the regions of a track in stereo at 48 kHz
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +43,16 @@ class Sink(Protocol):
 
 
 class Block:
-    """Windows in shared memory: `pcm` is int16 (n, window), a view that is valid until release(). `frames` and `edge`
-    are theirs, see worker.cut.Place."""
+    """Windows in shared memory, see worker.decode.Windows: `pcm` is a view that is valid until release()."""
 
-    def __init__(self, pcm: np.ndarray, slot: int, free: "_Channel", frames: int = 0, edge: bool = False):
-        self.pcm, self.frames, self.edge = pcm, frames, edge
+    def __init__(self, found: Windows, slot: int, free: "_Channel"):
+        self.pcm, self.frames, self.edge, self.native = found
         self._slot, self._free, self._lock = slot, free, threading.Lock()
+
+    @property
+    def windows(self) -> int:
+        """How many."""
+        return len(self.native or self.pcm)
 
     def release(self) -> None:
         """Give the slot back; from any thread, and more than once does no harm."""
@@ -61,21 +66,23 @@ class Block:
 class DecodePool:
     """Decodes submitted files in `children` processes, which start at once and in parallel.
 
-    slots: blocks of slot_bytes in use at a time, 4 a child unless told; whoever takes the blocks has to release some
-    before others come. deadline_s: what a child may take for one block; waiting for a slot does not count.
-    memory_mib: private memory of one child.
+    native: regions may be asked for as files have them, which takes larger slots. slots: blocks of slot_bytes in
+    use at a time, 4 a child unless told; whoever takes the blocks has to release some before others come. deadline_s:
+    what a child may take for one block; waiting for a slot does not count. memory_mib: private memory of one child.
     """
 
     def __init__(
         self,
         children: int,
         *,
+        native: bool = False,
         slots: int | None = None,
-        slot_bytes: int = SLOT_BYTES,
+        slot_bytes: int | None = None,
         deadline_s: float = 60.0,
         memory_mib: int = 1024,
     ):
         slots = slots or SLOTS_PER_CHILD * children
+        slot_bytes = slot_bytes or (NATIVE_SLOT_BYTES if native else SLOT_BYTES)
         fd = os.memfd_create("genremill-pcm")
         os.ftruncate(fd, slots * slot_bytes)
         self._share, self._closing = Share(-1, fd, slots, slot_bytes, memory_mib), threading.Lock()
@@ -99,6 +106,11 @@ class DecodePool:
             self._tracks.put((path, cut, sink))
         except _Closed:
             raise RuntimeError("the decode pool is closed") from None
+
+    @property
+    def memory(self) -> np.ndarray:
+        """The shared block: int16 (slots, samples)."""
+        return self._pcm
 
     def expecting(self) -> bool:
         """Whether more windows come without anybody releasing a block."""
@@ -224,8 +236,8 @@ class _Handler:
             while True:
                 kind, count, rest = child.answer(self._deadline_s)
                 if kind == WINDOWS:
-                    pcm = self._pcm[slot, : count * cut.window].reshape(count, cut.window)
-                    block, slot = Block(pcm, slot, self._free, *SHAPE.unpack(rest)), None
+                    found = parse_windows(self._pcm[slot], count, cut.window, rest)
+                    block, slot = Block(found, slot, self._free), None
                     _hand_over(block, sink, path)
                 elif kind == NEED:
                     slot = self._free.get()
@@ -236,7 +248,8 @@ class _Handler:
                     return
         finally:
             if slot is not None:
-                Block(self._pcm[slot], slot, self._free).release()
+                with contextlib.suppress(_Closed):
+                    self._free.put(slot)
 
     def _give(self, path: bytes, cut: Cut, slot: int) -> "Child":
         """Hand the file to the child; one that died or hung while it had nothing to do is replaced, once."""

@@ -18,6 +18,23 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Native:
+    """How windows lie in regions that are as the file has them: int16 (regions, frames, channels).
+
+    rate: of the frames, in Hz. leads: of each region, samples at the model's rate from its first frame to its first
+    window. Windows of a region: so many, one every `stride` samples.
+    """
+
+    rate: int
+    leads: tuple[int, ...]
+    windows: int
+    stride: int
+
+    def __len__(self) -> int:
+        return len(self.leads) * self.windows
+
+
+@dataclass(frozen=True)
 class Cut:
     """What to read of a file, in the model's terms.
 
@@ -25,6 +42,7 @@ class Cut:
     REGION_S seconds, spread evenly) or "full" (the whole track). Windows lie back to back, unless there is a hop
     (samples between two frames of a spectrogram): then they are REGION_S long, with what is left of `window` as context
     on both sides, and "full" cuts as the published systems do. band_hz: what is above does not matter; 0: all does.
+    native: regions come as the file has them, where that can be: whoever takes them resamples and cuts.
     """
 
     sample_rate: int
@@ -32,6 +50,7 @@ class Cut:
     coverage: str = "regions"
     hop: int = 0
     band_hz: int = 0
+    native: bool = False
 
     def __post_init__(self):
         if self.coverage not in ("regions", "full"):

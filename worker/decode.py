@@ -14,13 +14,12 @@ import numpy as np
 import soxr
 
 from worker import mpeg
-from worker.cut import REGIONS, Cut, Place
+from worker.cut import REGIONS, Cut, Native, Place
 from worker.errors import Empty, Missing, OutOfMemory, Silent, TrackError, Undecodable, Unreadable
-from worker.readers import Broken, ContainerReader, SoundfileReader
+from worker.native import CONTEXT_S, SILENCE, read_native, steps
+from worker.readers import Broken, ContainerReader, SoundfileReader, to_int16
 
-CONTEXT_S = 0.05  # read on both sides of a region, so that the resampler's filter sees what the whole track would give
-FULL_SCALE = 32768  # int16 of a sample of 1.0
-SILENCE = 32  # the loudest int16 of a window nobody hears: -60 dBFS
+NO_ROOM = np.zeros(0, np.int16)
 
 Reader = SoundfileReader | ContainerReader | mpeg.MpegReader
 
@@ -28,20 +27,26 @@ Reader = SoundfileReader | ContainerReader | mpeg.MpegReader
 class Windows(NamedTuple):
     """Some of a track's windows, back to back or not."""
 
-    pcm: np.ndarray  # int16 (windows, cut.window), mono, full scale 32768
+    pcm: np.ndarray  # int16 (windows, cut.window), mono, full scale 32768; with `native` (regions, frames, channels)
     frames: int  # see Place
-    edge: bool
+    edge: bool = False
+    native: Native | None = None
 
 
-def read_windows(path: bytes, cut: Cut, limit: int) -> Iterator[Windows]:
+def read_windows(path: bytes, cut: Cut, limit: int, room: np.ndarray = NO_ROOM) -> Iterator[Windows]:
     """The track's audible windows in blocks of 1 to `limit`.
 
     A track shorter than a window is padded with zeros; a longer one's tail that fills no window is left out. Where a
-    track is cut as published, silent windows are among them. Raises Missing, Unreadable, Empty, Undecodable, Silent or
-    OutOfMemory, each a sentence that names the file.
+    track is cut as published, silent windows are among them. room: int16 (samples,), where native regions are put, if
+    the cut wants these and they fit. Raises Missing, Unreadable, Empty, Undecodable, Silent or OutOfMemory, each a
+    sentence that names the file.
     """
     try:
-        with Track(path, cut.hears_hz) as track:
+        with Track(path, cut.hears_hz, cut.native) as track:
+            found = read_native(track.reader, track.length(cut.sample_rate), cut, room) if cut.native else None
+            if found is not None:
+                yield Windows(found[0], cut.frames, native=found[1])
+                return
             for (frames, edge), windows in itertools.groupby(_chosen_windows(track, cut), lambda found: found[0][1:]):
                 while block := [pcm for _, pcm in itertools.islice(windows, limit)]:
                     yield Windows(np.stack(block), frames, edge)
@@ -89,7 +94,7 @@ def _windows(
         if samples is None:
             begin = place.start
             pcm = np.zeros(max(0, -begin), np.int16)
-            samples = map(_pcm, track.samples(cut.sample_rate, max(0, begin), _span(places, cut)))
+            samples = map(to_int16, track.samples(cut.sample_rate, max(0, begin), _span(places, cut)))
         pcm, begin = pcm[place.start - begin :], place.start
         pcm = _filled(pcm, samples, cut.window)
         if len(pcm) < cut.needed(place) and (not pad or count or len(pcm) <= max(0, -begin)):
@@ -117,13 +122,6 @@ def _without_context(window: np.ndarray, cut: Cut) -> np.ndarray:
     return window[cut.context : cut.context + cut.stride]
 
 
-def _pcm(samples: np.ndarray) -> np.ndarray:
-    """Float samples rounded to int16; what is louder than full scale clips."""
-    scaled = samples * np.float32(FULL_SCALE)
-    np.rint(scaled, out=scaled)
-    return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled).astype(np.int16)
-
-
 def _audible(window: np.ndarray) -> bool:
     return max(int(window.max()), -int(window.min())) > SILENCE
 
@@ -131,11 +129,11 @@ def _audible(window: np.ndarray) -> bool:
 class Track:
     """One open file, its readers in the order in which they are tried, and what they said when they gave up.
 
-    hears_hz: see Cut. Raises as read_windows does.
+    hears_hz and native: see Cut. Raises as read_windows does.
     """
 
-    def __init__(self, path: bytes, hears_hz: float):
-        self._path, self._name, self._hears_hz = path, shown(path), hears_hz
+    def __init__(self, path: bytes, hears_hz: float, native: bool = False):
+        self._path, self._name, self._hears_hz, self._native = path, shown(path), hears_hz, native
         self._heard = 0
         self._reasons: dict[str, str] = {}
         self._open: list = []
@@ -216,7 +214,9 @@ class Track:
     def _open_with(self, kind: type) -> Reader:
         if kind is SoundfileReader:
             return SoundfileReader(self._fd)
-        return mpeg.MpegReader(self._path, self._hears_hz) if kind is mpeg.MpegReader else ContainerReader(self._path)
+        if kind is mpeg.MpegReader:
+            return mpeg.MpegReader(self._path, self._hears_hz, self._native)
+        return ContainerReader(self._path)
 
 
 def _faster(subtype: str) -> type | None:
@@ -246,12 +246,11 @@ def _resampled(reader: Reader, rate: int, start: int, stop: int | None):
 
     That needs context around them, and a first frame that lies on a sample of both rates.
     """
-    common = math.gcd(reader.rate, rate)
-    step_in, step_out = reader.rate // common, rate // common
-    steps = max(0, start - math.ceil(CONTEXT_S * rate)) // step_out
+    step_in, step_out = steps(reader.rate, rate)
+    begin = max(0, start - math.ceil(CONTEXT_S * rate)) // step_out
     last = None if stop is None else math.ceil((stop / rate + CONTEXT_S) * reader.rate)
-    at = steps * step_out
-    for chunk in _through_soxr(reader.blocks(steps * step_in, last), reader.rate, rate):
+    at = begin * step_out
+    for chunk in _through_soxr(reader.blocks(begin * step_in, last), reader.rate, rate):
         part = chunk[max(0, start - at) : None if stop is None else max(0, stop - at)]
         at += len(chunk)
         if len(part):

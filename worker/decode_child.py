@@ -4,6 +4,7 @@
 the parent does, whatever C code it is in.
 """
 
+import math
 import mmap
 import os
 import resource
@@ -18,7 +19,7 @@ from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 
-from worker.cut import Cut
+from worker.cut import Cut, Native
 from worker.decode import Windows, read_windows
 from worker.errors import OutOfMemory, TrackError
 
@@ -26,8 +27,9 @@ from worker.errors import OutOfMemory, TrackError
 # these are, or what failed.
 # The sockets keep the borders of messages, so there are no lengths.
 HEADER = struct.Struct("<cI")
-ORDER = struct.Struct("<II?II")  # sample rate, window, whether all of the track, hop, band; then the path
-SHAPE = struct.Struct("<I?")  # frames, edge
+ORDER = struct.Struct("<II?II?")  # sample rate, window, whether all of the track, hop, band, native; then the path
+SHAPE = struct.Struct("<I?")  # frames, edge; then, of native regions:
+LAYOUT = struct.Struct("<IIIIII")  # rate, windows of a region, stride, regions, frames, channels; then the leads
 TRACK, SLOT = b"T", b"S"  # read this file into that slot | go on in that slot
 TAKEN, WINDOWS, NEED, END, FAILED = b"K", b"W", b"N", b"E", b"F"
 MESSAGE_BYTES = 1 << 17
@@ -65,7 +67,34 @@ class Share:
 
 def order(path: bytes, cut: Cut) -> bytes:
     """What follows the header of TRACK."""
-    return ORDER.pack(cut.sample_rate, cut.window, cut.coverage == "full", cut.hop, cut.band_hz) + path
+    full = cut.coverage == "full"
+    return ORDER.pack(cut.sample_rate, cut.window, full, cut.hop, cut.band_hz, cut.native) + path
+
+
+def parse_order(message: bytes) -> tuple[bytes, Cut]:
+    """The opposite of order()."""
+    rate, window, full, hop, band_hz, native = ORDER.unpack_from(message)
+    return message[ORDER.size :], Cut(rate, window, "full" if full else "regions", hop, band_hz, native)
+
+
+def describe(block: Windows) -> bytes:
+    """What follows the header of WINDOWS."""
+    shape, native = SHAPE.pack(block.frames, block.edge), block.native
+    if native is None:
+        return shape
+    layout = LAYOUT.pack(native.rate, native.windows, native.stride, *block.pcm.shape)
+    return shape + layout + struct.pack(f"<{len(native.leads)}I", *native.leads)
+
+
+def parse_windows(samples: np.ndarray, count: int, window: int, message: bytes) -> Windows:
+    """The opposite of describe(), for what lies at the front of a slot's samples."""
+    shape, rest = SHAPE.unpack_from(message), message[SHAPE.size :]
+    if not rest:
+        return Windows(samples[: count * window].reshape(count, window), *shape)
+    rate, windows, stride, *dimensions = LAYOUT.unpack_from(rest)
+    leads = struct.unpack_from(f"<{dimensions[0]}I", rest, LAYOUT.size)
+    pcm = samples[: math.prod(dimensions)].reshape(dimensions)
+    return Windows(pcm, *shape, Native(rate, leads, windows, stride))
 
 
 def main(arguments: list[str]) -> int:
@@ -84,10 +113,8 @@ def main(arguments: list[str]) -> int:
     while message := control.recv(MESSAGE_BYTES):
         _, slot = HEADER.unpack_from(message)
         control.send(HEADER.pack(TAKEN, 0))
-        rate, window, full, hop, band_hz = ORDER.unpack_from(message, HEADER.size)
-        path = message[HEADER.size + ORDER.size :]
-        cut = Cut(rate, window, "full" if full else "regions", hop, band_hz)
-        _serve(control, pcm, slot, read_windows(path, cut, share.limit(cut)))
+        path, cut = parse_order(message[HEADER.size :])
+        _serve(control, pcm, slot, read_windows(path, cut, share.limit(cut), pcm[slot]))
     return 0
 
 
@@ -98,8 +125,9 @@ def _serve(control: socket.socket, pcm: np.ndarray, slot: int, blocks: Iterator[
             if number:
                 control.send(HEADER.pack(NEED, 0))
                 _, slot = HEADER.unpack_from(control.recv(MESSAGE_BYTES) or os._exit(0))
-            pcm[slot, : block.pcm.size] = block.pcm.ravel()
-            control.send(HEADER.pack(WINDOWS, len(block.pcm)) + SHAPE.pack(block.frames, block.edge))
+            if block.native is None:  # others are there already
+                pcm[slot, : block.pcm.size] = block.pcm.ravel()
+            control.send(HEADER.pack(WINDOWS, len(block.native or block.pcm)) + describe(block))
         control.send(HEADER.pack(END, 0))
     except TrackError as error:
         control.send(HEADER.pack(FAILED, 0) + f"{error.code}\n{error}".encode())

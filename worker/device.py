@@ -1,81 +1,36 @@
-"""What a batch is, and the CPU and the GPU that predict one."""
+"""The CPU and the GPU that predict a batch."""
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cached_property
-from queue import SimpleQueue
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from worker.batch import Batch, Waveforms
 from worker.batching import size_for
 from worker.checkpoints import Model
-from worker.tickets import Ticket
-
-PCM_SCALE = 1 / 32_768  # int16 to [-1, 1)
-STAGES = 3  # pinned buffers: one is filled, one is copied and computed on, one's results are read
-STAGED = 48  # windows that each has room for from the start: pinning memory takes long
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Windows in host memory, and what the network is told of each beside its samples."""
-
-    pcm: Tensor  # int16 (windows, samples)
-    framing: tuple[Tensor, ...] = ()  # (windows,) each: frames, and peaks
-    wants_peak: bool = False
-
-    def __len__(self) -> int:
-        return len(self.pcm)
-
-    def part(self, begin: int, end: int) -> "Batch":
-        """Some of the windows."""
-        return Batch(self.pcm[begin:end], tuple(values[begin:end] for values in self.framing), self.wants_peak)
-
-
-def make_batch(tickets: Sequence[Ticket], pcm: Tensor, framed: bool) -> Batch:
-    """The tickets' windows as one batch, copied into pcm: int16 (windows at least, samples)."""
-    counts = [len(ticket.pcm) for ticket in tickets]
-    at = 0
-    for ticket, count in zip(tickets, counts, strict=True):
-        np.copyto(pcm[at : at + count].numpy(), ticket.pcm)
-        at += count
-    wants_peak = tickets[0].wants_peak
-    framing = ()
-    if framed:
-        repeats = torch.tensor(counts)
-        framing = (torch.tensor([ticket.frames for ticket in tickets]).repeat_interleave(repeats),)
-        if not wants_peak:
-            peaks = torch.tensor([ticket.peak for ticket in tickets], dtype=torch.float32)
-            framing = (*framing, peaks.repeat_interleave(repeats))
-    return Batch(pcm[:at], framing, wants_peak)
-
-
-def compute(network: torch.nn.Module, batch: Batch) -> Tensor:
-    """Probabilities (windows, labels), or peaks (windows,), on the device that the batch is on: float32."""
-    function = network.peak if batch.wants_peak else network
-    return function(batch.pcm * PCM_SCALE, *batch.framing).float()
-
 
 log = logging.getLogger(__name__)
 
 Result = Callable[[], Tensor]  # waits for what was started, and gives it: in host memory
 
 
+def compute(network: torch.nn.Module, waveforms: Tensor, framing: tuple[Tensor, ...], wants_peak: bool) -> Tensor:
+    """Probabilities (windows, labels), or peaks (windows,), on the device that the waveforms are on: float32."""
+    return (network.peak if wants_peak else network)(waveforms, *framing).float()
+
+
 class Cpu:
     """Predicts at once, in the thread that asks."""
 
-    def __init__(self, model: Model):
-        self._model = model
-        torch.set_num_threads(1)
+    borrows = False  # the tickets' memory, until there are results
 
-    def stage(self, tickets: Sequence[Ticket]) -> tuple[Batch, Callable[[], None]]:
-        """The tickets' windows as a batch, and what to call when its memory may be used again."""
-        windows = sum(len(ticket.pcm) for ticket in tickets)
-        pcm = torch.empty(windows, tickets[0].pcm.shape[1], dtype=torch.int16)
-        return make_batch(tickets, pcm, bool(self._model.hop)), lambda: None
+    def __init__(self, model: Model):
+        self._model, self._waveforms = model, Waveforms(model.sample_rate, model.window, torch.device("cpu"))
+        torch.set_num_threads(1)
 
     def free_bytes(self) -> int:
         """Not looked at."""
@@ -83,7 +38,9 @@ class Cpu:
 
     def start(self, batch: Batch) -> Result:
         """Predict."""
-        output = compute(self._model.network, batch)
+        there = [piece.needed for piece in batch.pieces]
+        waveforms = self._waveforms(batch.pieces, there, len(batch))
+        output = compute(self._model.network, waveforms, batch.framing, batch.wants_peak)
         return lambda: output
 
     def empty_cache(self) -> None:
@@ -94,29 +51,20 @@ class Cpu:
 
 
 class Gpu:
-    """Predicts while the thread that asks goes on: from pinned memory and on a stream of their own, windows are copied
-    while the batch before them is computed on."""
+    """Predicts while the thread that asks goes on: from where the tickets have them, and on a stream of their own,
+    windows are copied while the batch before them is computed on."""
+
+    borrows = True
 
     def __init__(self, model: Model, device: torch.device, margin_bytes: int):
         self._model, self._device, self._margin_bytes = model, device, margin_bytes
+        self._waveforms = Waveforms(model.sample_rate, model.window, device)
         self._copying = torch.cuda.Stream(device)
-        self._stages: SimpleQueue[Tensor] = SimpleQueue()
-        for _ in range(STAGES):
-            self._stages.put(_pinned(STAGED * model.window))
 
     @cached_property
     def name(self) -> str:
         """The GPU's, as its maker calls it."""
         return torch.cuda.get_device_name(self._device)
-
-    def stage(self, tickets: Sequence[Ticket]) -> tuple[Batch, Callable[[], None]]:
-        """As of a Cpu, in pinned memory. Waits while STAGES batches are on their way."""
-        windows, samples = sum(len(ticket.pcm) for ticket in tickets), tickets[0].pcm.shape[1]
-        buffer = self._stages.get()
-        if buffer.numel() < windows * samples:
-            buffer = _pinned(size_for(windows) * samples)
-        pcm = buffer[: windows * samples].view(windows, samples)
-        return make_batch(tickets, pcm, bool(self._model.hop)), lambda: self._stages.put(buffer)
 
     def free_bytes(self) -> int:
         """VRAM that a batch may use now: what is free on the card, whoever uses the rest, and what this process's
@@ -130,15 +78,17 @@ class Gpu:
         return max(0, free + kept - self._margin_bytes)
 
     def start(self, batch: Batch) -> Result:
-        """Begin to predict a batch in pinned memory. Raises a RuntimeError that is_out_of_memory() knows when it does
-        not fit."""
-        computing = torch.cuda.current_stream(self._device)
+        """Begin to predict a batch, whose memory has to stay as it is until there are results. Raises a RuntimeError
+        that is_out_of_memory() knows when it does not fit."""
+        computing, size = torch.cuda.current_stream(self._device), size_for(len(batch))
         with torch.cuda.stream(self._copying):
-            there = Batch(self._copy(batch.pcm), tuple(map(self._copy, batch.framing)), batch.wants_peak)
+            there = [piece.needed.to(self._device, non_blocking=True) for piece in batch.pieces]
+            framing = tuple(self._copy(values, size) for values in batch.framing)
         computing.wait_stream(self._copying)
-        for values in (there.pcm, *there.framing):
+        for values in (*there, *framing):
             values.record_stream(computing)
-        output = compute(self._model.network, there)[: len(batch)]
+        waveforms = self._waveforms(batch.pieces, there, size)
+        output = compute(self._model.network, waveforms, framing, batch.wants_peak)[: len(batch)]
         result = torch.empty(output.shape, pin_memory=True)
         result.copy_(output, non_blocking=True)
         done = torch.cuda.Event(blocking=True)
@@ -150,12 +100,9 @@ class Gpu:
 
         return wait
 
-    def _copy(self, values: Tensor) -> Tensor:
-        """The values (windows, ...) on the GPU, filled up with zeros to a size of batching.SIZES."""
-        there = torch.empty(size_for(len(values)), *values.shape[1:], dtype=values.dtype, device=self._device)
-        there[: len(values)].copy_(values, non_blocking=True)
-        there[len(values) :].zero_()
-        return there
+    def _copy(self, values: Tensor, size: int) -> Tensor:
+        """The values (windows,) on the GPU, filled up with zeros to so many."""
+        return F.pad(values, (0, size - len(values))).pin_memory().to(self._device, non_blocking=True)
 
     def empty_cache(self) -> None:
         """Give back to the card what the allocator keeps."""
@@ -166,13 +113,19 @@ class Gpu:
         torch.cuda.synchronize(self._device)
 
 
-def _pinned(samples: int) -> Tensor:
-    """Memory to stage windows in; of the common kind, which is slower to copy, where no more can be pinned."""
-    try:
-        return torch.empty(samples, dtype=torch.int16, pin_memory=True)
-    except RuntimeError as error:
+def pin(memory: np.ndarray) -> Callable[[], None]:
+    """Let a GPU copy from this memory while it computes, until the result is called, which also keeps the memory. Where
+    that cannot be, copies are slower."""
+    cuda = torch.cuda.cudart()
+    error = cuda.cudaHostRegister(memory.ctypes.data, memory.nbytes, 0)
+    if int(error):
         log.warning("memory cannot be pinned, copies to the GPU will be slower: %s", error)
-        return torch.empty(samples, dtype=torch.int16)
+        return lambda: None
+
+    def unpin() -> None:
+        cuda.cudaHostUnregister(memory.ctypes.data)
+
+    return unpin
 
 
 OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory")  # CUDA's, cuBLAS's and cuDNN's, the CPU's

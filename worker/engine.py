@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from worker import checkpoints, probe
+from worker.batch import Batch, make_batch
 from worker.batching import Counters, Probe, Profile, Sizer
 from worker.checkpoints import Model
-from worker.device import Batch, Cpu, Gpu, Result, is_out_of_memory
+from worker.cut import Cut
+from worker.device import Cpu, Gpu, Result, is_out_of_memory
 from worker.errors import Unclassifiable
 from worker.tickets import Ticket, TicketQueue
 
@@ -36,7 +38,6 @@ class Flight:
 
     tickets: list[Ticket]
     batch: Batch
-    landed: Callable[[], None]  # the batch's memory may be used again
     results: list[Result]
     error: Exception | None = None
 
@@ -83,6 +84,10 @@ class Engine:
         self._sizer, self._most = Sizer(profile), profile.best
         self.counters.limit = self.counters.best = profile.best
 
+    def cut(self, coverage: str) -> Cut:
+        """What is to be read of a track: a GPU resamples by itself."""
+        return replace(self.model.cut(coverage), native=self.device.type != "cpu")
+
     def submit(self, ticket: Ticket) -> None:
         """Queue windows. `taken` and then `scored` or `refused` are called from an engine thread."""
         self._tickets.put(ticket)
@@ -119,10 +124,10 @@ class Engine:
 
     @torch.inference_mode()
     def _start(self, tickets: list[Ticket]) -> Flight:
-        batch, landed = self._on.stage(tickets)
-        for ticket in tickets:
-            _call(ticket.taken)
-        flight = Flight(tickets, batch, landed, [])
+        batch = make_batch(tickets, framed=bool(self.model.hop), copied=not self._on.borrows)
+        if not self._on.borrows:
+            _give_back(tickets)
+        flight = Flight(tickets, batch, [])
         try:
             flight.results = self._run(batch)
         except Exception as error:  # whatever a model of the user's own raises
@@ -178,12 +183,14 @@ class Engine:
             results = self._repaired(_together(flight.results), flight.batch)
         except Exception as error:
             self._find_culprit(flight, error)
-        else:
+            results = None
+        if self._on.borrows:
+            _give_back(flight.tickets)
+        if results is not None:
             at = 0
             for ticket in flight.tickets:
-                _call(ticket.scored, results[at : at + len(ticket.pcm)])
-                at += len(ticket.pcm)
-        flight.landed()
+                _call(ticket.scored, results[at : at + ticket.windows])
+                at += ticket.windows
 
     def _repaired(self, results: np.ndarray, batch: Batch) -> np.ndarray:
         """The results; what was too large for the numbers of AMP is predicted once more, on the CPU in float32."""
@@ -200,7 +207,7 @@ class Engine:
         self._check()
         at = 0
         for ticket in flight.tickets:
-            part, at = flight.batch.part(at, at + len(ticket.pcm)), at + len(ticket.pcm)
+            part, at = flight.batch.part(at, at + ticket.windows), at + ticket.windows
             try:
                 if len(flight.tickets) == 1:
                     raise error
@@ -239,6 +246,11 @@ def _together(results: list[Result]) -> np.ndarray:
     """All of a batch: float32 (windows, labels) or (windows,)."""
     outputs: list[Tensor] = [result() for result in results]
     return torch.cat(outputs).numpy() if len(outputs) > 1 else outputs[0].numpy()
+
+
+def _give_back(tickets: list[Ticket]) -> None:
+    for ticket in tickets:
+        _call(ticket.taken)
 
 
 def _call(callback: Callable, *arguments) -> None:

@@ -9,13 +9,14 @@ from functools import cache
 
 import numpy as np
 
-from worker.readers import MISSING_S, MOST_FRAMES, Broken, bounded
+from worker.readers import FULL_SCALE, MISSING_S, MOST_FRAMES, Broken, bounded, complete
 
 LIBRARY = "libmpg123.so.0"
 # mpg123.h
 FLAGS, DOWN_SAMPLE, PREFRAMES = 1, 4, 16
 MONO_MIX, QUIET, GAPLESS, FORCE_FLOAT, SKIP_ID3V2 = 0x4, 0x20, 0x40, 0x400, 0x2000
 OK, DONE = 0, -12
+ENCODINGS = {np.dtype(np.int16): 0xD0, np.dtype(np.float32): 0x200}
 
 RESERVOIR_FRAMES = 10  # decoded before a seek's target: a frame refers to that many before it at the lowest bit rate
 BLOCK_FRAMES = 1 << 16
@@ -31,16 +32,19 @@ KBIT_S = {  # of layer III, by MPEG version
 
 
 class MpegReader:
-    """A file through libmpg123, mono float32; at half its rate where that has all up to hears_hz. Raises Broken when
-    it is no MPEG audio, or when there is no libmpg123."""
+    """A file through libmpg123, mono, decoded to int16 where that is what is wanted (`native`) and to float32 where it
+    will be resampled; at half its rate where that has all up to hears_hz. Raises Broken when it is no MPEG audio, or
+    when there is no libmpg123."""
 
     name = "mpg123"
+    lanes = 1
 
-    def __init__(self, path: bytes, hears_hz: float):
+    def __init__(self, path: bytes, hears_hz: float, native: bool = False):
+        self._dtype = np.dtype(np.int16 if native else np.float32)
         self._library = library()
         if self._library is None:
             raise Broken(f"there is no {LIBRARY}")
-        self._handle = self._library.mpg123_new(None, None)
+        self._handle, self._said = self._library.mpg123_new(None, None), OK
         try:
             self.rate = self._open(path, 0)
             if hears_hz <= FLAT * self.rate / 4:
@@ -52,13 +56,13 @@ class MpegReader:
 
     def _open(self, path: bytes, halvings: int) -> int:
         """Frames a second."""
-        flags = MONO_MIX | QUIET | GAPLESS | FORCE_FLOAT | SKIP_ID3V2
+        flags = MONO_MIX | QUIET | GAPLESS | SKIP_ID3V2 | (FORCE_FLOAT if self._dtype == np.float32 else 0)
         for name, value in ((FLAGS, flags), (PREFRAMES, RESERVOIR_FRAMES), (DOWN_SAMPLE, halvings)):
             self._check(self._library.mpg123_param(self._handle, name, value, 0.0))
         self._check(self._library.mpg123_open(self._handle, path))
         rate, channels, encoding = c_long(), c_int(), c_int()
         self._check(self._library.mpg123_getformat(self._handle, byref(rate), byref(channels), byref(encoding)))
-        if rate.value < 1:
+        if rate.value < 1 or encoding.value != ENCODINGS[self._dtype]:
             raise Broken(self._reason())
         return rate.value
 
@@ -81,20 +85,41 @@ class MpegReader:
     def blocks(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
         """Mono blocks (n,) of frames `start` to `stop`, or to the end; Broken where the file cannot be read."""
         at, end = start, self.frames if stop is None else min(stop, self.frames)
-        if at < end and self._library.mpg123_seek_64(self._handle, start, 0) != start:
-            raise Broken(f"cannot seek to {start / self.rate:.1f} s: {self._reason()}")
+        if at < end:
+            self._seek(at)
         while at < end:
-            block, done = np.empty(min(BLOCK_FRAMES, end - at), np.float32), c_size_t()
-            result = self._library.mpg123_read(self._handle, block.ctypes.data, block.nbytes, byref(done))
-            count = done.value // block.itemsize
-            if count:
-                yield bounded(block[:count])
-            at += count
-            if result == DONE:
+            block = np.empty(min(BLOCK_FRAMES, end - at), self._dtype)
+            count = self._decode(block)
+            if not count:
                 break
-            self._check(result)
+            yield bounded(block[:count]) if block.dtype == np.float32 else block[:count] * np.float32(1 / FULL_SCALE)
+            at += count
         if end - at > MISSING_S * self.rate:
             raise Broken(f"it ends at {at / self.rate:.1f} s of {self.frames / self.rate:.1f} s")
+
+    def read_into(self, out: np.ndarray, start: int) -> int:
+        """See readers.SoundfileReader; of a native reader only."""
+        wanted, found = min(len(out), self.frames - start), 0
+        self._seek(start)
+        while found < wanted and (count := self._decode(out[found:wanted, 0])):
+            found += count
+        return complete(found, wanted)
+
+    def _seek(self, start: int) -> None:
+        if self._library.mpg123_seek_64(self._handle, start, 0) != start:
+            raise Broken(f"cannot seek to {start / self.rate:.1f} s: {self._reason()}")
+        self._said = OK
+
+    def _decode(self, out: np.ndarray) -> int:
+        """The next frames into (frames,), contiguous. Returns how many; 0 at the end. Raises Broken where the call
+        before gave the last ones that can be read."""
+        self._check(self._said)
+        done = c_size_t()
+        result = self._library.mpg123_read(self._handle, out.ctypes.data, out.nbytes, byref(done))
+        self._said = OK if result == DONE else result
+        if not done.value:
+            self._check(self._said)
+        return done.value // out.itemsize
 
     def _check(self, result: int) -> None:
         if result != OK:

@@ -2,19 +2,24 @@
 
 import json
 import logging
+import math
 import re
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
 from worker import nvml
+from worker.batch import Batch, Piece
 from worker.batching import SIZES, Probe, Profile, is_flat
 from worker.checkpoints import Model
-from worker.device import Batch, Gpu, is_out_of_memory
+from worker.cut import REGIONS, Native
+from worker.device import Gpu, is_out_of_memory
 
 REPEATS = 3
+USUAL_HZ = 44_100
+INPUT = "native"  # what batches are made of: profiles of others are measured again
 BUSY = 0.5  # of the time: somebody else computes on the GPU
 
 log = logging.getLogger(__name__)
@@ -71,7 +76,7 @@ def _busy() -> float:
 def _file_name(model: Model, gpu: Gpu) -> str:
     weights = model.checkpoint.sha256[:12] if model.checkpoint else "none"
     name = model.checkpoint.name if model.checkpoint else "model"
-    key = f"{gpu.name} {name} {weights} {model.dtype} {'compiled ' * model.compiled}{torch.__version__}"
+    key = f"{INPUT} {gpu.name} {name} {weights} {model.dtype} {'compiled ' * model.compiled}{torch.__version__}"
     return re.sub(r"[^\w.+-]+", "_", key) + ".json"
 
 
@@ -110,8 +115,13 @@ def _try(model: Model, gpu: Gpu, size: int) -> tuple[float, int]:
 
 
 def _noise(model: Model, windows: int) -> Batch:
-    pcm = torch.randint(-9000, 9000, (windows, model.window), dtype=torch.int16).pin_memory()
+    """Windows as the children hand them over: regions of tracks in stereo at USUAL_HZ, here always the same ones."""
+    cut = model.cut()
+    native = Native(USUAL_HZ, (0,) * REGIONS, cut.region_windows, cut.stride)
+    frames = math.ceil((cut.region_windows * cut.stride + cut.window) / model.sample_rate * USUAL_HZ)
+    pcm = torch.randint(-9000, 9000, (REGIONS, frames, 2), dtype=torch.int16).pin_memory()
+    batch = Batch((Piece(pcm, native, 0, len(native)),) * math.ceil(windows / len(native))).part(0, windows)
     if not model.hop:
-        return Batch(pcm)
+        return batch
     frames = torch.full((windows,), (model.window // model.hop) // 2)
-    return Batch(pcm, (frames, torch.full((windows,), torch.nan)))
+    return replace(batch, framing=(frames, torch.full((windows,), torch.nan)))

@@ -1,4 +1,4 @@
-"""Readers of audio files: they give mono float32 at the file's own rate, from any frame on.
+"""Readers of audio files: mono float32, or int16 as the file has it, at the file's own rate, from any frame on.
 
 SoundfileReader   wav, flac, aiff, mp3: exact to the frame
 ContainerReader   everything else, Vorbis and Opus (twice as fast here), and what is damaged in the middle
@@ -16,6 +16,7 @@ PRE_ROLL_S = 0.5  # decoded and thrown away after a seek: mp3 and aac with SBR a
 SHORT_PRE_ROLL_S = 0.1  # is enough for some
 MISSING_S = 0.1  # an end that comes earlier than the header says by more than this is damage
 BAD_PACKETS = 100
+FULL_SCALE = 32768  # int16 of a sample of 1.0
 MOST_FRAMES = 1 << 48  # libsndfile's word for a length that it does not know is more
 DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}  # FFmpeg's sample formats
 SHORT_PRE_ROLL = ("vorbis", "opus", "flac", "alac", "wavpack")  # codecs, and AAC of low complexity
@@ -53,6 +54,8 @@ class SoundfileReader:
         self._dtype = "int16" if self.subtype == "PCM_16" else "float32"
         # libsndfile decodes too few frames of MPEG audio before a seek's target to fill the bit reservoir
         self._pre_roll = round(PRE_ROLL_S * self.rate) if self.subtype.startswith("MPEG") else 0
+        self._as_it_is = self.subtype.startswith("PCM_") and self._file.channels <= 2
+        self.lanes: int = self._file.channels if self._as_it_is else 1
 
     def blocks(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
         """Mono blocks (n,) of frames `start` to `stop`, or to the end; Broken where the file cannot be read."""
@@ -71,6 +74,19 @@ class SoundfileReader:
         if end - at > MISSING_S * self.rate:
             raise Broken(f"it ends at {at / self.rate:.1f} s of {self.frames / self.rate:.1f} s")
 
+    def read_into(self, out: np.ndarray, start: int) -> int:
+        """The frames from `start` on into int16 (frames, lanes), as many as fit or there are: returns how many. Raises
+        Broken where some are missing."""
+        if not self._as_it_is:
+            return filled(self, out, start)
+        wanted = min(len(out), self.frames - start)
+        try:
+            self._file.seek(start)
+            found = len(self._file.read(out=out[:wanted]))
+        except (sf.SoundFileError, RuntimeError) as error:
+            raise _broken(error) from error
+        return complete(found, wanted)
+
     def close(self) -> None:
         """End libsndfile's use of the file."""
         self._file.close()
@@ -80,6 +96,7 @@ class ContainerReader:
     """A file through PyAV (FFmpeg): its best audio stream. Raises Broken when there is none."""
 
     name = "PyAV"
+    lanes = 1
 
     def __init__(self, path: bytes):
         import av  # a third of a child's memory, which most tracks never need
@@ -153,6 +170,10 @@ class ContainerReader:
         if at is not None and fifo.samples:
             yield _cut(_decoded(fifo.read(), self._channels), at, start, stop)
 
+    def read_into(self, out: np.ndarray, start: int) -> int:
+        """See SoundfileReader."""
+        return filled(self, out, start)
+
     def _seek(self, start: int) -> None:
         if not start and not self._moved:
             return
@@ -211,6 +232,30 @@ class ContainerReader:
     def close(self) -> None:
         """Close the file."""
         self._container.close()
+
+
+def filled(reader: "SoundfileReader | ContainerReader", out: np.ndarray, start: int) -> int:
+    """read_into() by way of a reader's blocks: mono."""
+    wanted, found = min(len(out), reader.frames - start), 0
+    for block in reader.blocks(start, start + wanted):
+        part = block[: wanted - found]
+        out[found : found + len(part), 0] = to_int16(part)
+        found += len(part)
+    return complete(found, wanted)
+
+
+def complete(found: int, wanted: int) -> int:
+    """The frames found. Raises Broken when these are not all."""
+    if found < wanted:
+        raise Broken(f"{wanted - found} of {wanted} frames are missing")
+    return found
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+    """Float samples rounded to int16; what is louder than full scale clips."""
+    scaled = samples * np.float32(FULL_SCALE)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled).astype(np.int16)
 
 
 def _broken(error: Exception) -> Broken:

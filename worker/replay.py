@@ -36,6 +36,7 @@ class Held:
     pcm: np.ndarray  # int16 (windows, samples)
     frames: int
     release: Callable[[], None]
+    native: None = None
 
 
 class Replay:
@@ -95,7 +96,9 @@ class Replay:
                 self._scorer.end()
                 return
             shape, frames = self._blocks.popleft()
-            pcm = np.frombuffer(self._file.read(2 * shape[0] * shape[1]), np.int16).reshape(shape)
+            pcm = np.empty(shape, np.int16)
+            if self._file.readinto(pcm) != pcm.nbytes:
+                raise OSError("the temporary file is shorter than what was written")
             self._scorer.windows(Held(pcm, frames, self._hand_on))
         except (OSError, ValueError) as error:
             self._fail(TrackError(f"its windows could not be kept until its loudest moment was known: {error}"))

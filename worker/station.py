@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from worker import checkpoints
 from worker.batching import Counters, jobs_to_hold
 from worker.children import DecodePool
 from worker.cut import REGIONS
+from worker.device import pin
 from worker.engine import Engine
 from worker.pool import FIRST_JOBS
 from worker.telemetry import Telemetry
@@ -40,6 +42,7 @@ class Station:
     loader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "loader"))
     feeding: threading.Lock = field(default_factory=threading.Lock)  # the job's that hands its tracks to the decoders
     telemetry: Telemetry | None = None
+    unpin: Callable[[], None] | None = None  # the decoders' memory, from which a GPU copies
 
     def model(self, job: ClaimedJob) -> Future[Loaded]:
         """The model that the job asks for, loaded and measured on first use, one at a time. GenremillError when this
@@ -60,6 +63,8 @@ class Station:
                 f"{checkpoint.sha256[:12]} instead of {job.weights_sha256[:12]}"
             )
         config = self.config
+        if self.unpin is None and self.device != "cpu":
+            self.unpin = pin(self.decoders.memory)
         model = checkpoints.load(checkpoint, self.device, config.amp, config.compile)
         lanes = config.usable_cores if self.device == "cpu" else 1
         with self.database.write() as connection:
@@ -103,6 +108,8 @@ class Station:
         self.decoders.close()
         for loaded in self.loaded.values():
             loaded.engine.close()
+        if self.unpin is not None:
+            self.unpin()
         self.writer.close()
         self.database.close()
 
@@ -115,7 +122,12 @@ def set_up(node: str, config: Settings) -> Station:
     sys.setswitchinterval(SWITCH_S)
     device = os.environ.get("GENREMILL_WORKER_DEVICE", "cpu")
     children = config.children_beside(device)
-    decoders = DecodePool(children, deadline_s=config.decode_deadline_s, memory_mib=config.decode_memory_mib)
+    decoders = DecodePool(
+        children,
+        native=device != "cpu",
+        deadline_s=config.decode_deadline_s,
+        memory_mib=config.decode_memory_mib,
+    )
     station = Station(node, config, device, database, Writer(database), decoders, children, config.job_tracks)
     station.telemetry = Telemetry(node, device, station.counters).start()
     return station

@@ -85,8 +85,7 @@ class JobRun:
 
     def _feed(self) -> int:
         """Hand the tracks to the decode children. Returns how many."""
-        model = self.loaded.engine.model
-        cut = model.cut(self.job.coverage)
+        cut = self.loaded.engine.cut(self.job.coverage)
         begun = 0
         for track in self.job.tracks:
             if stopping.is_set() or not self._held:

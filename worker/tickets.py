@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from worker.cut import Native
 from worker.errors import Unclassifiable
 
 QUIET_S = 0.002  # without any that came: then it is asked whether any are on their way
@@ -22,13 +23,19 @@ class Ticket:
     frames and peak: of models that cut a track by frames (checkpoints.Model.hop), see models.ccmusic.PictureNetwork.
     """
 
-    pcm: np.ndarray  # int16 (windows, samples), readable until taken() is called
+    pcm: np.ndarray  # int16 (windows, samples), or as native says; readable until taken() is called
     taken: Callable[[], None]
     scored: Callable[[np.ndarray], None]  # gets float32 (windows, labels); of peaks, (windows,)
     refused: Callable[[Unclassifiable], None]
     frames: int = 0
     peak: float = math.nan  # power; NaN: each window's own
     wants_peak: bool = False
+    native: Native | None = None
+
+    @property
+    def windows(self) -> int:
+        """How many."""
+        return len(self.native or self.pcm)
 
 
 class TicketQueue:
@@ -47,7 +54,7 @@ class TicketQueue:
             if self._closed:
                 raise RuntimeError("the engine is closed")
             self._tickets.append(ticket)
-            self._windows += len(ticket.pcm)
+            self._windows += ticket.windows
             self._changed.notify()
 
     def close(self) -> None:
@@ -66,7 +73,7 @@ class TicketQueue:
             taken, windows = [], 0
             while self._tickets and (not taken or self._goes_with(taken[0], windows, most)):
                 taken.append(self._tickets.popleft())
-                windows += len(taken[-1].pcm)
+                windows += taken[-1].windows
             self._windows -= windows
             return taken
 
@@ -81,4 +88,4 @@ class TicketQueue:
 
     def _goes_with(self, first: Ticket, windows: int, most: int) -> bool:
         following = self._tickets[0]
-        return following.wants_peak == first.wants_peak and windows + len(following.pcm) <= most
+        return following.wants_peak == first.wants_peak and windows + following.windows <= most

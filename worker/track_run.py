@@ -65,11 +65,10 @@ class TrackRun:
 
     def windows(self, block: Block | Held) -> None:
         """From the decoder."""
+        ticket = Ticket(block.pcm, block.release, self._add, self._refuse, block.frames, self.peak, native=block.native)
         with self._lock:
-            self._waiting += len(block.pcm)
-        self.loaded.engine.submit(
-            Ticket(block.pcm, block.release, self._add, self._refuse, frames=block.frames, peak=self.peak)
-        )
+            self._waiting += ticket.windows
+        self.loaded.engine.submit(ticket)
 
     def end(self) -> None:
         """From the decoder: that was all."""

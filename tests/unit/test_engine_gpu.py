@@ -35,8 +35,11 @@ class Mirror(torch.nn.Module):
 class SimulatedGpu(Cpu):
     """A GPU on which what is free changes at every look, and may be less at the next."""
 
+    borrows = True
+
     def __init__(self, model, free):
-        self._model, self._free, self._looks, self.predicted = model, free, 0, []
+        super().__init__(model)
+        self._free, self._looks = free, 0
         self._lock = threading.Lock()
 
     def free_bytes(self):
@@ -50,7 +53,7 @@ class SimulatedGpu(Cpu):
         output = super().start(batch)()
 
         def wait():
-            if (batch.pcm[:, 0] == POISON).any():
+            if any((piece.needed[:, 0] == POISON).any() for piece in batch.pieces):
                 raise RuntimeError("the kernel did not like it")
             return output
 
@@ -218,7 +221,7 @@ engine.close()
     "method, error, said",
     [
         ("check", "RuntimeError('CUDA error: an illegal memory access')", "the GPU does not answer any more"),
-        ("stage", "ValueError('a mistake of ours')", "the engine failed"),
+        ("free_bytes", "SystemExit('a mistake of ours')", "the engine failed"),
     ],
 )
 def test_an_engine_that_cannot_go_on_ends_its_process(method, error, said):

@@ -6,7 +6,8 @@ import torch
 
 from worker import checkpoints, models, precision, probe
 from worker.checkpoints import Model
-from worker.device import Gpu
+from worker.cut import REGIONS, Native
+from worker.device import Gpu, pin
 from worker.engine import Engine
 from worker.image import SpectrogramImage, first_frames
 from worker.models import vgg, vit
@@ -60,9 +61,9 @@ def load(name: str, device: str, amp: str = "off") -> Model:
     return checkpoints.assemble(None, module, checkpoints.fit(module, STATES[name]()), module.LABELS, device, amp)
 
 
-def predict(model: Model, device: str, pcm: np.ndarray) -> np.ndarray:
+def predict(model: Model, device: str, pcm: np.ndarray, native: Native | None = None) -> np.ndarray:
     engine, found = Engine(model, device, lanes=1), []
-    engine.submit(Ticket(pcm, lambda: None, lambda p: found.append(p.copy()), found.append, frames=490))
+    engine.submit(Ticket(pcm, lambda: None, lambda p: found.append(p.copy()), found.append, 490, native=native))
     engine.close()
     return found[0]
 
@@ -98,15 +99,32 @@ def test_windows_are_copied_while_the_batch_before_them_is_computed_on():
     model = load("vit_b_16_mel", "cuda:0", "off")  # slow enough for the next batch to be staged and copied in that time
     engine, scored = Engine(model, "cuda:0", lanes=1), []
     pcm = np.resize(music(16, model.window), (engine.counters.best, model.window))  # a batch by itself
+    unpin = pin(pcm)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
         for _ in range(12):
             engine.submit(Ticket(pcm, lambda: None, scored.append, scored.append, frames=490))
         engine.close()
+    unpin()
     spans = [(event.name, event.time_range.start, event.time_range.end) for event in seen.events()]
     copies = [(start, end) for name, start, end in spans if "HtoD" in name and "Pinned" in name and end - start > 100]
     kernels = [(start, end) for name, start, end in spans if "Mem" not in name]
     overlapped = [any(a < end and start < b for a, b in kernels) for start, end in copies]
     assert len(scored) == 12 and len(copies) >= 6 and sum(overlapped) >= len(copies) / 2
+
+
+@pytest.mark.parametrize("rate, channels", [(44_100, 2), (48_000, 2), (22_050, 1), (44_100, 1)])
+@pytest.mark.parametrize("name", ["musicnn", *STATES])
+def test_regions_as_the_file_has_them_give_what_the_cpu_gives(name, rate, channels):
+    cpu, gpu = load(name, "cpu"), load(name, "cuda:0")
+    cut = cpu.cut()
+    frames = int((cut.region_windows * cut.stride + cut.window) / cut.sample_rate * rate)
+    mono = music(REGIONS, frames)
+    pcm = np.stack([mono] * channels, 2)
+    native = Native(rate, (0, 7, 300), cut.region_windows, cut.stride)
+    unpin = pin(pcm)
+    found = [predict(model, device, pcm, native) for model, device in ((cpu, "cpu"), (gpu, "cuda:0"))]
+    unpin()
+    assert len(found[0]) == len(native) and np.abs(found[0] - found[1]).max() < 0.01
 
 
 def test_a_network_that_cannot_cast_itself_runs_under_autocast():

@@ -12,7 +12,7 @@ def ticket(windows):
 
 
 def sizes(tickets):
-    return [len(ticket.pcm) for ticket in tickets]
+    return [ticket.windows for ticket in tickets]
 
 
 def test_a_batch_waits_while_more_is_to_come_and_only_then():

@@ -9,11 +9,12 @@ from functools import partial
 import numpy as np
 import torch
 
+from worker.batch import PCM_SCALE
 from worker.batching import Probe, is_flat
 from worker.bench.memory import Meter, forget, peak_mib
 from worker.bench.subject import SHORT, Mode, load, windows_per_track
 from worker.checkpoints import Model
-from worker.device import Batch, compute, is_out_of_memory
+from worker.device import compute, is_out_of_memory
 
 MOST_WINDOWS = {"CPU": 64, "GPU": 4096}  # the largest batch that is tried
 WARM_UP = 2  # batches
@@ -96,7 +97,8 @@ def noise(windows: int, samples: int, pinned: bool = False) -> torch.Tensor:
 
 @torch.inference_mode()
 def _predict(model: Model, device: str, pcm: torch.Tensor) -> torch.Tensor:
-    return compute(model.network, Batch(pcm.to(device, non_blocking=True))).cpu()  # which waits for the GPU
+    waveforms = pcm.to(device, non_blocking=True) * PCM_SCALE
+    return compute(model.network, waveforms, (), False).cpu()  # which waits for the GPU
 
 
 def _median_s(work: Callable[[], object]) -> float:

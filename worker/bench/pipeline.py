@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 import settings
-from worker.bench.subject import cut_of, start_engine
+from worker.bench.subject import start_engine
 from worker.checkpoints import Model
 from worker.children import Block, DecodePool
+from worker.device import pin
 from worker.engine import Engine
 from worker.errors import TrackError
 from worker.tickets import Ticket
@@ -22,9 +23,15 @@ class Pipeline:
     def __init__(self, model: Model, device: str):
         config = settings.load()
         children = config.children_beside(device)
-        self._cut = cut_of(model)
-        self._decoders = DecodePool(children, deadline_s=config.decode_deadline_s, memory_mib=config.decode_memory_mib)
+        self._decoders = DecodePool(
+            children,
+            native=device != "cpu",
+            deadline_s=config.decode_deadline_s,
+            memory_mib=config.decode_memory_mib,
+        )
+        self._unpin = None if device == "cpu" else pin(self._decoders.memory)
         self._engine = start_engine(model, device)
+        self._cut = self._engine.cut("regions")
 
     def analyse(self, paths: Sequence[Path]) -> list[np.ndarray | None]:
         """The probabilities (labels,) of each file; None of one that failed."""
@@ -46,6 +53,8 @@ class Pipeline:
         """End the children and the engine."""
         self._decoders.close()
         self._engine.close()
+        if self._unpin is not None:
+            self._unpin()
 
 
 class _Track:
@@ -59,12 +68,11 @@ class _Track:
         self._failed = False
 
     def windows(self, block: Block) -> None:
-        count = len(block.pcm)
+        count = block.windows
         with self._lock:
             self._waiting += count
-        self._engine.submit(
-            Ticket(block.pcm, block.release, self._add, lambda _: self._settle(count, True), frames=block.frames)
-        )
+        refuse = lambda _: self._settle(count, True)  # noqa: E731
+        self._engine.submit(Ticket(block.pcm, block.release, self._add, refuse, block.frames, native=block.native))
 
     def end(self) -> None:
         self._settle(1)
