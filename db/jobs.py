@@ -228,6 +228,7 @@ def _update_predictions(connection: Connection, outcomes: Sequence[Outcome], at:
     connection.execute(_END_PREDICTION, rows)
 
 
+_INSERT_SCORES = "INSERT INTO score (track_id, model_id, coverage, genre_id, probability) VALUES ({})"
 _ANALYSIS = attrgetter("model_id", "coverage")
 
 
@@ -240,11 +241,12 @@ def _replace_scores(connection: Connection, outcomes: Sequence[Outcome]) -> None
             delete(Score).where(Score.track_id.in_(track_ids), Score.model_id == model_id, Score.coverage == coverage)
         )
     rows = [
-        {"track_id": o.track_id, "model_id": o.model_id, "coverage": o.coverage, "genre_id": g, "probability": p}
-        for o in outcomes
-        for g, p in zip(o.genre_ids, o.probabilities, strict=True)
+        (*outcome.key, *score)
+        for outcome in outcomes
+        for score in zip(outcome.genre_ids, outcome.probabilities, strict=True)
     ]
-    connection.execute(insert(Score), rows)
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    connection.exec_driver_sql(_INSERT_SCORES.format(", ".join([mark] * 5)), rows)  # two thirds of insert()'s time
 
 
 def _free_duplicates(connection: Connection, failed: Sequence[Outcome]) -> None:

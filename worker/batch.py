@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, islice
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -13,7 +14,8 @@ from worker.resample import Resample
 from worker.tickets import Ticket
 
 PCM_SCALE = 1 / 32_768  # int16 to [-1, 1)
-PERIOD = 128  # samples at the model's rate that a resampler makes at a time, at least
+PERIOD = 256  # samples at the model's rate that a resampler makes at a time, about
+TOGETHER = 8  # tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,13 @@ class Piece:
         return replace(self, begin=self.begin + begin, end=self.begin + end)
 
     @property
+    def kind(self) -> tuple:
+        """What pieces have in common that a device can take together."""
+        if self.native is None:
+            return ()
+        return (self.native, *self.pcm.shape)
+
+    @property
     def needed(self) -> Tensor:
         """The rows of pcm that its windows are in."""
         each = self.native.windows if self.native else 1
@@ -49,6 +58,12 @@ class Batch:
 
     def __len__(self) -> int:
         return sum(map(len, self.pieces))
+
+    def groups(self) -> Iterator["Group"]:
+        """The pieces, those of one kind together: at most TOGETHER, since resampling takes memory for them all."""
+        for _, pieces in groupby(self.pieces, attrgetter("kind")):
+            while some := tuple(islice(pieces, TOGETHER)):
+                yield Group(some)
 
     def part(self, begin: int, end: int) -> "Batch":
         """Some of the windows."""
@@ -75,6 +90,26 @@ def make_batch(tickets: Sequence[Ticket], framed: bool, copied: bool) -> Batch:
     return Batch(tuple(pieces), framing, tickets[0].wants_peak)
 
 
+@dataclass(frozen=True)
+class Group:
+    """Pieces of one kind, which a device takes together."""
+
+    pieces: tuple[Piece, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.pieces))
+
+    def to(self, device: torch.device) -> Tensor:
+        """The PCM that the windows are in, one piece behind the other."""
+        needed = [piece.needed for piece in self.pieces]
+        there = torch.empty(sum(map(len, needed)), *needed[0].shape[1:], dtype=torch.int16, device=device)
+        at = 0
+        for pcm in needed:
+            there[at : at + len(pcm)].copy_(pcm, non_blocking=True)
+            at += len(pcm)
+        return there
+
+
 class Waveforms:
     """From int16 on a device to a model's windows on it."""
 
@@ -82,31 +117,40 @@ class Waveforms:
         self._rate, self._window, self._device = sample_rate, window, device
         self._resamplers: dict[int, Resample] = {}
 
-    def __call__(self, pieces: Sequence[Piece], there: Sequence[Tensor], rows: int) -> Tensor:
-        """The windows of pieces whose `needed` PCM is there: float32 (rows, window) in [-1, 1); rows behind the last
-        window are zeros."""
+    def __call__(self, groups: Sequence[Group], there: Sequence[Tensor], rows: int) -> Tensor:
+        """The windows of groups whose PCM is there, see Group.to(): float32 (rows, window) in [-1, 1); rows behind the
+        last window are zeros."""
         waveforms = torch.empty(rows, self._window, device=self._device)
         at = 0
-        for piece, pcm in zip(pieces, there, strict=True):
-            target = waveforms[at : at + len(piece)]
-            at += len(piece)
-            if piece.native:
-                self._cut(piece, pcm, target)
+        for group, pcm in zip(groups, there, strict=True):
+            target = waveforms[at : at + len(group)]
+            at += len(group)
+            if group.pieces[0].native:
+                self._cut(group, pcm, target)
             else:
                 torch.mul(pcm, PCM_SCALE, out=target)
         waveforms[at:].zero_()
         return waveforms
 
-    def _cut(self, piece: Piece, pcm: Tensor, target: Tensor) -> None:
-        """Mix native regions down, resample them, and cut the piece's windows into target."""
-        native, channels = piece.native, pcm.shape[2]
+    def _cut(self, group: Group, pcm: Tensor, target: Tensor) -> None:
+        """Mix native regions down, resample them, and cut their windows into target."""
+        native, scale = group.pieces[0].native, PCM_SCALE / pcm.shape[2]
         mono = self._resampled(pcm.sum(2, dtype=torch.float32), native.rate)
-        at, first = 0, piece.begin // native.windows
-        for region, start, windows in _runs(piece):
-            found = mono[region - first, start : start + (windows - 1) * native.stride + self._window]
-            cut = found.unfold(0, self._window, native.stride)
-            torch.mul(cut, PCM_SCALE / channels, out=target[at : at + windows])
-            at += windows
+        if len(set(native.leads)) == 1 and len(target) == len(mono) * native.windows:
+            cut = self._windows(mono, native.leads[0], native.windows, native.stride)
+            torch.mul(cut, scale, out=target.view(cut.shape))
+            return
+        at, row = 0, 0
+        for piece in group.pieces:
+            for region, start, windows in _runs(piece):
+                cut = self._windows(mono[row + region], start, windows, native.stride)
+                torch.mul(cut, scale, out=target[at : at + windows])
+                at += windows
+            row += len(piece.needed)
+
+    def _windows(self, mono: Tensor, start: int, windows: int, stride: int) -> Tensor:
+        """(..., samples) -> (..., windows, window), the first one from `start` on."""
+        return mono[..., start : start + (windows - 1) * stride + self._window].unfold(-1, self._window, stride)
 
     def _resampled(self, mono: Tensor, rate: int) -> Tensor:
         if rate == self._rate:
@@ -118,8 +162,8 @@ class Waveforms:
 
 
 def _runs(piece: Piece) -> Iterator[tuple[int, int, int]]:
-    """The piece's windows that lie in one region each: the region, the first window's first sample, how many."""
-    native = piece.native
+    """The piece's windows by region: its row of `needed`, the first window's first sample, how many."""
+    native, before = piece.native, piece.begin // piece.native.windows
     for region, numbers in groupby(range(piece.begin, piece.end), lambda number: number // native.windows):
         first, *others = numbers
-        yield region, native.leads[region] + first % native.windows * native.stride, 1 + len(others)
+        yield region - before, native.leads[region] + first % native.windows * native.stride, 1 + len(others)

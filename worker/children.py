@@ -18,7 +18,7 @@ from worker.ahead import ReadAhead
 from worker.child_process import Child, Died, environment
 from worker.cut import Cut
 from worker.decode import Windows, shown
-from worker.decode_child import END, FAILED, NEED, SLOT, TAKEN, TRACK, WINDOWS, Share, order, parse_windows
+from worker.decode_child import END, FAILED, LAST, NEED, SLOT, TAKEN, TRACK, WINDOWS, Share, order, parse_windows
 from worker.errors import Crashed, TimedOut, TrackError, by_code
 
 START_S = 60.0  # how long a child may take to begin with a file: its start on a busy machine, not the decoding
@@ -87,7 +87,8 @@ class DecodePool:
         os.ftruncate(fd, slots * slot_bytes)
         self._share, self._closing = Share(-1, fd, slots, slot_bytes, memory_mib), threading.Lock()
         self._pcm: np.ndarray | None = self._share.map()
-        self._tracks, self._free, self._ahead = _Channel(children), _Channel(slots), ReadAhead(children, environment())
+        self._tracks, self._free = _Channel(2 * children), _Channel(slots)
+        self._ahead = ReadAhead(children, environment())
         for slot in range(slots):
             self._free.put(slot)
         self._handlers = [
@@ -95,7 +96,7 @@ class DecodePool:
         ]
 
     def submit(self, path: bytes, cut: Cut, sink: Sink) -> None:
-        """Queue a file; waits while as many as there are children are queued.
+        """Queue a file; waits while twice as many as there are children are queued.
 
         Raises RuntimeError after close(), ValueError for a window that is larger than a slot.
         """
@@ -139,7 +140,8 @@ class _Closed(Exception):
 
 
 class _Channel:
-    """A bounded queue that can be closed: then whoever waits, or comes, gets _Closed. An item wakes one that waits."""
+    """A bounded queue that can be closed: then whoever waits, or comes, gets _Closed. An item wakes one that waits for
+    one; who waits for room is woken when there is room for many, since every waking costs more than an item."""
 
     def __init__(self, most: int):
         self._items: deque[Any] = deque()
@@ -163,8 +165,10 @@ class _Channel:
             self._came.wait_for(lambda: self._items or not self._open)
             if not self._open:
                 raise _Closed
-            self._went.notify()
-            return self._items.popleft()
+            item = self._items.popleft()
+            if len(self._items) <= self._most // 2:
+                self._went.notify_all()
+            return item
 
     def close(self) -> None:
         with self._came:
@@ -235,10 +239,12 @@ class _Handler:
             child = self._give(path, cut, slot)
             while True:
                 kind, count, rest = child.answer(self._deadline_s)
-                if kind == WINDOWS:
+                if kind in (WINDOWS, LAST):
                     found = parse_windows(self._pcm[slot], count, cut.window, rest)
                     block, slot = Block(found, slot, self._free), None
                     _hand_over(block, sink, path)
+                    if kind == LAST:
+                        return
                 elif kind == NEED:
                     slot = self._free.get()
                     child.ask(SLOT, slot)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 REGIONS = 3
 REGION_S = 11.4  # also the published systems' window
+GRID = 640  # samples: whole periods of resampling from every usual rate, so that regions of many tracks lie alike
 
 
 class Place(NamedTuple):
@@ -96,7 +97,7 @@ class Cut:
         if self.coverage == "full" or total < REGIONS * region:
             return []
         starts = ((2 * i + 1) * total // (2 * REGIONS) - region // 2 for i in range(REGIONS))
-        grid = self.hop or 1  # then a window's frames are frames of the whole track's spectrogram
+        grid = self.hop or GRID  # with a hop: then a window's frames are frames of the whole track's spectrogram
         return [list(itertools.islice(self.walk(start // grid * grid), self.region_windows)) for start in starts]
 
     def walk(self, start: int = 0) -> Iterator[Place]:

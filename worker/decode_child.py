@@ -31,7 +31,7 @@ ORDER = struct.Struct("<II?II?")  # sample rate, window, whether all of the trac
 SHAPE = struct.Struct("<I?")  # frames, edge; then, of native regions:
 LAYOUT = struct.Struct("<IIIIII")  # rate, windows of a region, stride, regions, frames, channels; then the leads
 TRACK, SLOT = b"T", b"S"  # read this file into that slot | go on in that slot
-TAKEN, WINDOWS, NEED, END, FAILED = b"K", b"W", b"N", b"E", b"F"
+TAKEN, WINDOWS, LAST, NEED, END, FAILED = b"K", b"W", b"L", b"N", b"E", b"F"
 MESSAGE_BYTES = 1 << 17
 
 
@@ -119,15 +119,18 @@ def main(arguments: list[str]) -> int:
 
 
 def _serve(control: socket.socket, pcm: np.ndarray, slot: int, blocks: Iterator[Windows]) -> None:
-    """Read one file: WINDOWS for each block, NEED before a further one, then END or FAILED."""
+    """Read one file: WINDOWS for each block, NEED before a further one, then END or FAILED; native regions are the
+    only block of a track, and LAST."""
     try:
         for number, block in enumerate(blocks):
             if number:
                 control.send(HEADER.pack(NEED, 0))
                 _, slot = HEADER.unpack_from(control.recv(MESSAGE_BYTES) or os._exit(0))
-            if block.native is None:  # others are there already
-                pcm[slot, : block.pcm.size] = block.pcm.ravel()
-            control.send(HEADER.pack(WINDOWS, len(block.native or block.pcm)) + describe(block))
+            if block.native is not None:  # it is there already
+                control.send(HEADER.pack(LAST, len(block.native)) + describe(block))
+                return
+            pcm[slot, : block.pcm.size] = block.pcm.ravel()
+            control.send(HEADER.pack(WINDOWS, len(block.pcm)) + describe(block))
         control.send(HEADER.pack(END, 0))
     except TrackError as error:
         control.send(HEADER.pack(FAILED, 0) + f"{error.code}\n{error}".encode())

@@ -38,8 +38,9 @@ class Cpu:
 
     def start(self, batch: Batch) -> Result:
         """Predict."""
-        there = [piece.needed for piece in batch.pieces]
-        waveforms = self._waveforms(batch.pieces, there, len(batch))
+        groups = list(batch.groups())
+        there = [group.to(batch.pieces[0].pcm.device) for group in groups]
+        waveforms = self._waveforms(groups, there, len(batch))
         output = compute(self._model.network, waveforms, batch.framing, batch.wants_peak)
         return lambda: output
 
@@ -82,12 +83,13 @@ class Gpu:
         that is_out_of_memory() knows when it does not fit."""
         computing, size = torch.cuda.current_stream(self._device), size_for(len(batch))
         with torch.cuda.stream(self._copying):
-            there = [piece.needed.to(self._device, non_blocking=True) for piece in batch.pieces]
+            groups = list(batch.groups())
+            there = [group.to(self._device) for group in groups]
             framing = tuple(self._copy(values, size) for values in batch.framing)
         computing.wait_stream(self._copying)
         for values in (*there, *framing):
             values.record_stream(computing)
-        waveforms = self._waveforms(batch.pieces, there, size)
+        waveforms = self._waveforms(groups, there, size)
         output = compute(self._model.network, waveforms, framing, batch.wants_peak)[: len(batch)]
         result = torch.empty(output.shape, pin_memory=True)
         result.copy_(output, non_blocking=True)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -23,7 +24,7 @@ from worker.errors import Unclassifiable
 from worker.tickets import Ticket, TicketQueue
 
 CPU_BATCH = 9  # windows; on a CPU small batches stay in its caches
-GATHER_S = 0.02  # that windows wait for company on a GPU, while more are on their way
+GATHER_S = 0.04  # that windows wait for company on a GPU, while more are on their way
 AGAIN_S = 60.0  # between two looks whether there is room now for batches that could not be tried
 ROOMY = 4  # times what the best batch needs: room
 MARGIN_BYTES = 256 << 20  # of VRAM that is left free
@@ -124,6 +125,7 @@ class Engine:
 
     @torch.inference_mode()
     def _start(self, tickets: list[Ticket]) -> Flight:
+        tickets = sorted(tickets, key=attrgetter("kind"))
         batch = make_batch(tickets, framed=bool(self.model.hop), copied=not self._on.borrows)
         if not self._on.borrows:
             _give_back(tickets)

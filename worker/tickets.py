@@ -37,6 +37,11 @@ class Ticket:
         """How many."""
         return len(self.native or self.pcm)
 
+    @property
+    def kind(self) -> tuple:
+        """What tickets have in common that a device can take together."""
+        return (self.native.rate, *self.native.leads, *self.pcm.shape) if self.native else ()
+
 
 class TicketQueue:
     """First in, first out. idle: called each time that nothing came for IDLE_S. expecting: whether more is to come."""

@@ -10,6 +10,7 @@ from db.session import Database, is_transient
 from db.tables import now
 
 MOST_TRACKS = 64  # to a transaction
+GATHER_S = 0.005  # that an outcome waits for others: those of a batch come one right after the other
 RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)  # waits while the database is away; the last one repeats
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Writer:
     def _take(self) -> tuple[list[tuple[jobs.Outcome, Written]], bool]:
         """What has gathered while the last transaction ran, and whether there is more to come."""
         batch = [self._outcomes.get()]
+        self._closing.wait(GATHER_S)
         while batch[-1] is not None and len(batch) < MOST_TRACKS:
             try:
                 batch.append(self._outcomes.get_nowait())

@@ -244,7 +244,7 @@ def test_submit_waits_when_the_backlog_is_full(pool_of, music):
     held = send(pool, music, hold=True)
     assert held.wait() is None  # its block is not released: what follows has no slot
     send(pool, music)
-    late = threading.Thread(target=lambda: [send(pool, music), send(pool, music)], daemon=True)
+    late = threading.Thread(target=lambda: [send(pool, music) for _ in range(3)], daemon=True)
     late.start()
     late.join(0.3)
     assert late.is_alive()
