@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
+from functools import cache
+from itertools import chain, groupby
 from operator import attrgetter
 from uuid import uuid4
 
@@ -228,7 +229,6 @@ def _update_predictions(connection: Connection, outcomes: Sequence[Outcome], at:
     connection.execute(_END_PREDICTION, rows)
 
 
-_INSERT_SCORES = "INSERT INTO score (track_id, model_id, coverage, genre_id, probability) VALUES ({})"
 _ANALYSIS = attrgetter("model_id", "coverage")
 
 
@@ -240,13 +240,24 @@ def _replace_scores(connection: Connection, outcomes: Sequence[Outcome]) -> None
         connection.execute(
             delete(Score).where(Score.track_id.in_(track_ids), Score.model_id == model_id, Score.coverage == coverage)
         )
-    rows = [
-        (*outcome.key, *score)
-        for outcome in outcomes
-        for score in zip(outcome.genre_ids, outcome.probabilities, strict=True)
-    ]
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    connection.exec_driver_sql(_INSERT_SCORES.format(", ".join([mark] * 5)), rows)  # two thirds of insert()'s time
+    for count, tracks in groupby(sorted(map(_score_rows, outcomes), key=len), len):
+        if count:
+            statement = _insert_scores(count, mark)
+            connection.exec_driver_sql(statement, [tuple(chain.from_iterable(rows)) for rows in tracks])
+
+
+def _score_rows(outcome: Outcome) -> list[tuple]:
+    scores = zip(outcome.genre_ids, outcome.probabilities, strict=True)
+    return [(*outcome.key, *score) for score in scores]
+
+
+@cache
+def _insert_scores(rows: int, mark: str) -> str:
+    """One statement for all scores of a track: sqlite3 lets other threads in, and waits for its turn again, at every
+    statement."""
+    row = f"({', '.join([mark] * 5)})"
+    return f"INSERT INTO score (track_id, model_id, coverage, genre_id, probability) VALUES {', '.join([row] * rows)}"
 
 
 def _free_duplicates(connection: Connection, failed: Sequence[Outcome]) -> None:

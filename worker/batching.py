@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # windows; others are filled up to one
 FLAT = 0.02  # a rate within this of the best is as good
+LEAST_S = 0.01  # a batch that is computed in less is over before a busy worker has the next one ready
 GROW_AFTER = 4  # full batches in a row that went well: then the next size
 UNMEASURED = 16  # windows, where not even a single one could be measured
 MOST_JOBS_HELD = 12
@@ -47,9 +48,13 @@ class Profile:
 
     @property
     def best(self) -> int:
-        """The smallest batch whose rate is within FLAT of the best."""
+        """The smallest batch whose rate is within FLAT of the best and that takes LEAST_S; where none takes so long,
+        the largest of that rate."""
         wanted = (1 - FLAT) * max((probe.rate for probe in self.probes), default=0)
-        return next((probe.batch for probe in self.probes if probe.rate >= wanted), UNMEASURED)
+        good = [probe for probe in self.probes if probe.rate >= wanted]
+        if not good:
+            return UNMEASURED
+        return next((probe for probe in good if probe.seconds >= LEAST_S), good[-1]).batch
 
     def peak_bytes(self, windows: int) -> int:
         """VRAM that so many windows need beside the weights; in proportion, where so many were not tried."""

@@ -12,14 +12,14 @@ import torch
 
 from worker import nvml
 from worker.batch import Batch, Piece
-from worker.batching import SIZES, Probe, Profile, is_flat
+from worker.batching import LEAST_S, SIZES, Probe, Profile, is_flat
 from worker.checkpoints import Model
 from worker.cut import REGIONS, Native
 from worker.device import Gpu, is_out_of_memory
 
 REPEATS = 3
 USUAL_HZ = 44_100
-INPUT = "native"  # what batches are made of: profiles of others are measured again
+INPUT = "native 2"  # what batches are made of, and how they are tried: other profiles are measured again
 BUSY = 0.5  # of the time: somebody else computes on the GPU
 
 log = logging.getLogger(__name__)
@@ -81,10 +81,10 @@ def _file_name(model: Model, gpu: Gpu) -> str:
 
 
 def measure(model: Model, gpu: Gpu) -> tuple[list[Probe], bool]:
-    """Batches of SIZES until the rate is flat, and whether it came to that: or memory ended before."""
+    """Batches of SIZES until the rate is flat and they last, and whether it came to that: or memory ended before."""
     probes: list[Probe] = []
     for size in SIZES:
-        if is_flat(probes):
+        if is_flat(probes) and probes[-1].seconds >= LEAST_S:
             break
         try:
             seconds, peak_bytes = _try(model, gpu, size)
