@@ -2,6 +2,7 @@
 less. It mixes down before its synthesis filter, of which half a rate needs half."""
 
 import ctypes
+import mmap
 import struct
 from collections.abc import Iterator
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_int64, c_long, c_size_t, c_void_p
@@ -46,7 +47,7 @@ class MpegReader:
             raise Broken(f"there is no {LIBRARY}")
         self._handle, self._said = self._library.mpg123_new(None, None), OK
         try:
-            self.rate = self._open(path, 0)
+            self.rate = self._full_rate = self._open(path, 0)
             if hears_hz <= FLAT * self.rate / 4:
                 self.rate = self._open(path, 1)
             self.frames = self._count(path)
@@ -69,10 +70,14 @@ class MpegReader:
     def _count(self, path: bytes) -> int:
         """Frames; what spares libmpg123 a walk through the file is told it."""
         front, at = _front(path)
-        index = constant_index(front, at)
+        index, walked = constant_index(front, at), 0
+        if index is None:
+            index, walked = walk(path, at)
         if index is not None:
             self._check(self._library.mpg123_set_index_64(self._handle, index.ctypes.data, INDEX_STEP, len(index)))
-        elif not any(word in front for word in (b"Xing", b"Info", b"VBRI")):  # nothing says how long it is
+        if not any(word in front for word in (b"Xing", b"Info", b"VBRI")):  # nothing says how long it is
+            if walked:
+                return walked * self.rate // self._full_rate
             self._check(self._library.mpg123_scan(self._handle))
         frames = self._library.mpg123_length_64(self._handle)
         if frames < 0:  # what its first frame says makes no sense
@@ -159,13 +164,8 @@ def constant_index(front: bytes, at: int) -> np.ndarray | None:
             break
     else:
         return None
-    _, version_bits, rates, _ = front[first : first + 4]
-    version = 1 if version_bits & 0x08 else 2
-    halvings = {3: 0, 2: 1, 0: 2}.get(version_bits >> 3 & 3)
-    if halvings is None or rates >> 2 & 3 == 3:
-        return None
-    rate = (44_100, 48_000, 32_000)[rates >> 2 & 3] >> halvings
-    size = (144_000 if version == 1 else 72_000) * KBIT_S[version][rates >> 4] / rate
+    rates = front[first + 2]
+    size = _size(front[first + 1], rates)
     flags, frames, length = struct.unpack_from(">3I", front, info + 4)
     if flags & 3 != 3 or not size or not 0 < frames < MOST_INDEXED_FRAMES or abs(frames * size - length) > 2 * size:
         return None
@@ -173,6 +173,48 @@ def constant_index(front: bytes, at: int) -> np.ndarray | None:
     index = start - SOONER_BYTES + np.floor(np.arange(0, frames, INDEX_STEP) * size).astype(np.int64)
     index[0] = start
     return index
+
+
+def walk(path: bytes, at: int) -> tuple[np.ndarray | None, int]:
+    """Where every INDEX_STEPth frame begins, int64, and how many samples there are, by the frames' headers from byte
+    `at` on: in a third of the time that libmpg123 takes for it. (None, 0) where these do not follow one another to the
+    end, or where libmpg123 may number them in another way."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:  # noqa: PTH123
+        if len(data) < at + FRONT_BYTES or b"VBRI" in data[at : at + FRONT_BYTES]:
+            return None, 0
+        version_bits, rates = data[at + 1], data[at + 2]
+        if data[at] != 0xFF or version_bits & 0xE6 != 0xE2:
+            return None, 0
+        sizes = [
+            int(_size(version_bits, byte)) + (byte >> 1 & 1) if (byte ^ rates) & 0x0C == 0 else 0 for byte in range(256)
+        ]
+        starts, last, version_bits = (
+            [],
+            len(data) - 4,
+            version_bits | 1,
+        )  # the last bit says whether there is a checksum
+        while (
+            at <= last and data[at] == 0xFF and data[at + 1] | 1 == version_bits and (size := sizes[data[at + 2]]) > 1
+        ):
+            starts.append(at)
+            at += size
+        complete = at == len(data) or data[at : at + 3] == b"TAG" or data[at : at + 8] == b"APETAGEX"
+        counted = b"Xing" in data[starts[0] : starts[0] + FRONT_BYTES] if starts else False
+    if not complete or not starts:
+        return None, 0
+    starts = starts[counted:]  # that one has no audio
+    return np.array(starts[::INDEX_STEP], np.int64), len(starts) * (1152 if version_bits & 0x08 else 576)
+
+
+def _size(version_bits: int, rates: int) -> float:
+    """Bytes of a frame of layer III without padding, by the second and the third byte of its header; 0 where these make
+    no sense."""
+    version = 1 if version_bits & 0x08 else 2
+    halvings = {3: 0, 2: 1, 0: 2}.get(version_bits >> 3 & 3)
+    if halvings is None or rates >> 2 & 3 == 3:
+        return 0.0
+    rate = (44_100, 48_000, 32_000)[rates >> 2 & 3] >> halvings
+    return (144_000 if version == 1 else 72_000) * KBIT_S[version][rates >> 4] / rate
 
 
 FUNCTIONS = (

@@ -122,6 +122,19 @@ def test_a_tag_in_front_moves_the_index():
     assert constant_index(frame[:-8], 0) is None
 
 
+def test_a_walk_finds_every_frame_or_nothing(track, tmp_path):
+    starts, samples = mpeg.walk(track, 0)
+    data = data_of(track)
+    assert all(data[start] == 0xFF and data[start + 1] & 0xE0 == 0xE0 for start in starts.tolist())
+    assert samples == pytest.approx(SECONDS * rate_of(track), abs=3 * 1152)
+    tagged, damaged, short = (tmp_path / name for name in ("tagged.mp3", "damaged.mp3", "short.mp3"))
+    tagged.write_bytes(data + b"TAG" + bytes(125))
+    damaged.write_bytes(data[: len(data) // 2] + bytes(9) + data[len(data) // 2 :])
+    short.write_bytes(data[:1000])
+    assert mpeg.walk(os.fsencode(tagged), 0)[1] == samples
+    assert mpeg.walk(os.fsencode(damaged), 0) == mpeg.walk(os.fsencode(short), 0) == (None, 0)
+
+
 def test_without_the_library_soundfile_reads_it(track, monkeypatch):
     if b"without" in track:
         pytest.skip("soundfile guesses the length")
