@@ -1,6 +1,7 @@
 """`genremill bench --stage decode`: the arithmetic of steps, and small real runs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +47,11 @@ def test_files_are_counted_in_their_groups_and_one_that_fails_costs_itself(folde
     assert (row.group, row.reader, row.files, row.failed) == ("flac", "soundfile", 2, 1)
     assert row.total_ms == pytest.approx(sum(step.ms for step in row.steps.values()))
     assert row.steps["decode"].ms > 0 and row.steps["resample"].ms > 0
+
+
+def test_beside_a_gpu_nothing_is_resampled_here(folder):
+    (row,) = decoding.measure([("flac", folder / "long.flac")], replace(CUT, native=True), repeats=3)
+    assert row.steps["decode"].ms > 0 and row.steps["resample"].ms < row.steps["decode"].ms / 4
 
 
 def test_the_child_is_among_what_is_counted(folder):

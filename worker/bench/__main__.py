@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,10 +35,10 @@ def bench(
 
     config = settings.load()
     name = models.find(model or config.model).name
-    if stage:
-        _stage(stage, name, folder, files, as_json)
-        return
     chosen = launch.choose_devices(device or config.device)[0]
+    if stage:
+        _stage(stage, name, chosen.torch_name, folder, files, as_json)
+        return
     os.environ.update(chosen.environment)  # before torch is there: pinned, as a worker is
     report = _about(name, chosen.torch_name)
     if soak:
@@ -89,7 +90,7 @@ def _tables(name: str, device: str, paths: list[Path], naive_files: int, plot: P
     return {"batches": series, "files": rows}
 
 
-def _stage(stage: str, name: str, folder: Path | None, most: int, as_json: bool) -> None:
+def _stage(stage: str, name: str, device: str, folder: Path | None, most: int, as_json: bool) -> None:
     from worker.child_process import ONE_THREAD
 
     if stage != "decode":
@@ -98,13 +99,15 @@ def _stage(stage: str, name: str, folder: Path | None, most: int, as_json: bool)
     from worker.bench import decoding, subject
 
     found = [(path.suffix.lower(), path) for path in _audio_files(folder, most)] if folder else []
-    cut = subject.load(name, subject.Mode("cpu")).cut()
+    cut = replace(subject.load(name, subject.Mode("cpu")).cut(), native=device != "cpu")
     rows = decoding.measure(found or list(compose_codecs(settings.load().data_dir / "bench").items()), cut)
     if as_json:
         console.print_json({"machine": subject.machine("cpu"), "model": name, "decode": rows})
     else:
         columns, cells = decoding.table(rows)
-        console.print_table(f"Decoding for {name}: CPU ms of a track, one thread", columns, cells, right=columns[2:])
+        beside = "a GPU, which resamples and cuts" if cut.native else "a CPU"
+        title = f"Decoding for {name} beside {beside}: CPU ms of a track, one thread"
+        console.print_table(title, columns, cells, right=columns[2:])
 
 
 def _soak(name: str, device: str, minutes: float, plot: Path | None, as_json: bool) -> dict:

@@ -16,7 +16,7 @@ import numpy as np
 
 import settings
 from settings import GenremillError
-from worker.children import Block, DecodePool
+from worker.children import NATIVE_SLOT_BYTES, Block, DecodePool
 from worker.cut import Cut
 from worker.decode import Track, read_windows
 from worker.errors import TrackError
@@ -24,6 +24,7 @@ from worker.errors import TrackError
 STEPS = ("open", "seek", "decode", "resample", "cut", "hand over")
 REPEATS = 7  # of every way of every file; the least counts
 MOST_WINDOWS = 1 << 16  # in a block
+ROOM = np.empty(NATIVE_SLOT_BYTES // 2, np.int16)  # for native regions
 
 File = tuple[str, Path]  # the group that it is counted in: a codec, or the files of a suffix
 
@@ -92,7 +93,9 @@ class _Pool:
     def __init__(self, cut: Cut):
         config = settings.load()
         self._cut = cut
-        self._pool = DecodePool(1, deadline_s=config.decode_deadline_s, memory_mib=config.decode_memory_mib)
+        self._pool = DecodePool(
+            1, native=cut.native, deadline_s=config.decode_deadline_s, memory_mib=config.decode_memory_mib
+        )
         self.close = self._pool.close
 
     def read(self, path: Path) -> None:
@@ -137,8 +140,9 @@ def _sift(files: Sequence[File], pool: _Pool) -> tuple[list[File], Counter]:
 
 
 def _spent_ms(path: Path, cut: Cut, pool: _Pool) -> list[float]:
-    """CPU time of each way, which goes one of the STEPS further than the one before."""
-    with Track(os.fsencode(path), cut.hears_hz) as track:
+    """CPU time of each way, which goes one of the STEPS further than the one before. Native regions are not resampled,
+    and not cut, here."""
+    with Track(os.fsencode(path), cut.hears_hz, cut.native) as track:
         total, rate = track.length(cut.sample_rate), track.reader.rate / cut.sample_rate
     regions = [(max(0, places[0].start), places[-1].start + cut.window) for places in cut.regions(total)] or [
         (0, total)
@@ -146,9 +150,13 @@ def _spent_ms(path: Path, cut: Cut, pool: _Pool) -> list[float]:
     frames = [(round(start * rate), round(stop * rate)) for start, stop in regions]
 
     def reading(parts) -> None:
-        with Track(os.fsencode(path), cut.hears_hz) as track:
+        with Track(os.fsencode(path), cut.hears_hz, cut.native) as track:
             for start, stop in parts:
-                deque(track.reader.blocks(start, stop), maxlen=0)
+                size = (stop - start) * track.reader.lanes
+                if cut.native and size <= len(ROOM):
+                    track.reader.read_into(ROOM[:size].reshape(stop - start, -1), start)
+                else:
+                    deque(track.reader.blocks(start, stop), maxlen=0)
 
     def resampling() -> None:
         with Track(os.fsencode(path), cut.hears_hz) as track:
@@ -159,8 +167,8 @@ def _spent_ms(path: Path, cut: Cut, pool: _Pool) -> list[float]:
         lambda: reading([]),
         lambda: reading([(start, start + 1) for start, _ in frames]),
         lambda: reading(frames),
-        resampling,
-        lambda: deque(read_windows(os.fsencode(path), cut, MOST_WINDOWS), maxlen=0),
+        (lambda: reading(frames)) if cut.native else resampling,
+        lambda: deque(read_windows(os.fsencode(path), cut, MOST_WINDOWS, ROOM), maxlen=0),
         lambda: pool.read(path),
     )
     return [_cpu_ms(way) for way in ways]
@@ -194,5 +202,5 @@ def _row(group: str, files: Sequence[File], failed: int, spent_ms: np.ndarray, c
 
 
 def _reader(path: Path, cut: Cut) -> str:
-    with Track(os.fsencode(path), cut.hears_hz) as track:
+    with Track(os.fsencode(path), cut.hears_hz, cut.native) as track:
         return track.reader.name
