@@ -21,6 +21,7 @@ START_S = 60.0  # that the neighbour may take to begin
 LOOK_S = 0.02  # between two looks at the card's memory
 ASK_S = 0.5  # between two questions to the worker
 MIB = 1 << 20
+COUNTED = ("windows", "batches", "batch", "limit", "best", "out_of_memory", "on_cpu")
 
 
 def main(options: argparse.Namespace) -> None:
@@ -34,7 +35,8 @@ def main(options: argparse.Namespace) -> None:
     if options.part == "small":
         before = neighbour(log, uuid, "--leave-mib", str(options.leave_mib))
     else:
-        during = neighbour(log, uuid, "--seed", str(options.seed), "--reserve", str(options.reserve))
+        greedy = ["--greedy"] if options.greedy else []
+        during = neighbour(log, uuid, "--seed", str(options.seed), "--reserve", str(options.reserve), *greedy)
     with before, Watch(uuid) as watch, product.running() as (stack, database):
         product.warm_up(stack, database, options.folder / "warm-up", checkpoint)
         with during, Asking() as asking:
@@ -137,4 +139,10 @@ class Asking:
         """The answers, each with what the neighbour held then."""
         for at, nodes in self.answers:
             held = next((line["held_mib"] for line in reversed(lines) if line["at"] <= at), 0)
-            print(f"{at - self.answers[0][0]:7.2f} s, the neighbour holds {held:6} MiB: {json.dumps(nodes)}")
+            for figures in (figures for node in nodes for figures in node.values()):
+                (model,) = figures["models"]
+                said = ", ".join(f"{name} {model[name]}" for name in COUNTED)
+                print(
+                    f"{at - self.answers[0][0]:7.2f} s, the neighbour holds {held:6} MiB, the worker "
+                    f"{figures['process_bytes'] // MIB}, free {figures['free_bytes'] // MIB}: {said}"
+                )

@@ -76,6 +76,7 @@ def parse() -> argparse.Namespace:
         parts.choices[name].add_argument("--coverage", choices=("regions", "full"), default="regions")
     parts.choices["neighbour"].add_argument("--seed", type=int, default=0)
     parts.choices["neighbour"].add_argument("--reserve", type=float, default=0.1, help="of the card, never taken")
+    parts.choices["neighbour"].add_argument("--greedy", action="store_true", help="it takes what the worker gives back")
     parts.choices["small"].add_argument("--leave-mib", type=int, default=2048)
 
     scaling = parts.add_parser("scaling")
