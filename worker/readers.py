@@ -5,13 +5,15 @@ ContainerReader   everything else, Vorbis and Opus (twice as fast here), and wha
 worker.mpeg       mp3, where the system has libmpg123
 """
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import soundfile as sf
 
 BLOCK_BYTES = 1 << 19  # what a reader holds decoded at a time
+FIFO_BYTES = 1 << 18  # the same of PyAV: with more, samples leave the core's cache before they are mixed down
 PRE_ROLL_S = 0.5  # decoded and thrown away after a seek: mp3 and aac with SBR are wrong without it
 SHORT_PRE_ROLL_S = 0.1  # is enough for some
 MISSING_S = 0.1  # an end that comes earlier than the header says by more than this is damage
@@ -145,30 +147,48 @@ class ContainerReader:
     def blocks(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
         """Mono blocks (n,) of frames `start` to `stop`, or to the end; Broken after too many bad packets."""
         self._seek(start)
-        at, fifo = None, self._av.AudioFifo()
+        at, count, fifo = None, 0, self._av.AudioFifo()  # `at`: where the `count` frames in the fifo begin
+        room, last = max(1, FIFO_BYTES // (4 * self._channels)), math.inf if stop is None else stop
         for frame in self._frames():
             if at is None:
                 at = self._position(frame, start)
                 if self._is_wma and start < at <= start + 2 * self._wma_block:
                     yield np.zeros(at - start, np.float32)
-            if frame.sample_rate != self.rate:
-                raise Broken(f"the sample rate changes from {self.rate} to {frame.sample_rate} Hz in the file")
-            if frame.layout.nb_channels != self._channels:  # which the fifo would die of
-                raise Broken(f"the channels change from {self._channels} to {frame.layout.nb_channels} in the file")
-            frame.pts = None  # the fifo would refuse gaps; frames are counted instead
-            try:
-                fifo.write(frame)
-            except ValueError as error:
-                raise Broken(f"the sample format changes in the file: {error}") from error
-            enough = stop is not None and at + fifo.samples >= stop
-            if enough or fifo.samples * 4 * self._channels >= BLOCK_BYTES:
-                block = _decoded(fifo.read(), self._channels)
-                yield _cut(block, at, start, stop)
-                at += len(block)
-            if enough:
-                return
-        if at is not None and fifo.samples:
-            yield _cut(_decoded(fifo.read(), self._channels), at, start, stop)
+            if not count and at + frame.samples <= start:  # of the pre-roll
+                at += frame.samples
+                continue
+            self._write(fifo, frame)
+            count += frame.samples
+            if count >= room or at + count >= last:
+                yield _cut(self._mono(fifo.read()), at, start, stop)
+                at, count = at + count, 0
+                if at >= last:
+                    return
+        if count:
+            yield _cut(self._mono(fifo.read()), at, start, stop)
+
+    def _write(self, fifo, frame) -> None:
+        """Add a frame to the fifo; Broken where it is not like those before."""
+        if frame.layout.nb_channels != self._channels:  # which the fifo would die of
+            raise Broken(f"the channels change from {self._channels} to {frame.layout.nb_channels} in the file")
+        if frame.sample_rate != self.rate:
+            raise Broken(f"the sample rate changes from {self.rate} to {frame.sample_rate} Hz in the file")
+        frame.pts = None  # the fifo would refuse gaps; frames are counted instead
+        try:
+            fifo.write(frame)
+        except ValueError as error:
+            raise Broken(f"the sample format changes in the file: {error}") from error
+
+    def _mono(self, frame) -> np.ndarray:
+        """What `mixed` is, of an audio frame of PyAV."""
+        dtype = np.dtype(DTYPES[frame.format.name.removesuffix("p")])
+        plane = self._av.audio.plane.AudioPlane  # Frame.planes has planes that are not there, where channels are 8
+        if not frame.format.is_planar:
+            samples = np.frombuffer(plane(frame, 0), dtype, frame.samples * self._channels)
+            return mixed(samples.reshape(-1, self._channels))
+        return mixed_planes(
+            [np.frombuffer(plane(frame, number), dtype, frame.samples) for number in range(self._channels)]
+        )
 
     def read_into(self, out: np.ndarray, start: int) -> int:
         """See SoundfileReader."""
@@ -275,16 +295,12 @@ def mixed(samples: np.ndarray) -> np.ndarray:
     return bounded(mono - offset if offset else mono)
 
 
-def _decoded(frame, channels: int) -> np.ndarray:
-    """The same of an audio frame of PyAV."""
-    dtype = np.dtype(DTYPES[frame.format.name.removesuffix("p")])
-    if not frame.format.is_planar:
-        return mixed(np.frombuffer(frame.planes[0], dtype, frame.samples * channels).reshape(-1, channels))
-    weight, offset = _scale(dtype, channels)
-    first, *others = (np.frombuffer(plane, dtype, frame.samples) for plane in frame.planes)
+def mixed_planes(planes: Sequence[np.ndarray]) -> np.ndarray:
+    """The same of channels (n,) that lie apart."""
+    weight, offset = _scale(planes[0].dtype, len(planes))
     with np.errstate(all="ignore"):
-        mono = first.astype(np.float32)
-        for values in others:
+        mono = np.add(planes[0], planes[1] if len(planes) > 1 else 0, dtype=np.float32, casting="unsafe")
+        for values in planes[2:]:
             np.add(mono, values, out=mono, casting="unsafe")
         mono *= weight
     return bounded(mono - offset if offset else mono)

@@ -137,6 +137,24 @@ def test_channels_are_averaged(tmp_path):
         assert abs(int(windows(path)[0, 4000:].max()) - 8192) <= tolerance
 
 
+@pytest.mark.parametrize("codec, kind", [("aac", "mp4"), ("wavpack", "wv"), ("pcm_s16le", "matroska")])
+def test_eight_channels_are_averaged(tmp_path, codec, kind):
+    """PyAV counts more planes than there are, where there are eight."""
+    left = (audio.sweep(2, 48_000) * 32767).astype(np.int16)
+    pcm = np.zeros((len(left), 8), np.int16)
+    pcm[:, 0] = left
+    path = tmp_path / f"a.{kind}"
+    with av.open(str(path), "w", format=kind) as file:
+        stream = file.add_stream(codec, rate=48_000, layout="7.1")
+        frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), "s16", "7.1")
+        frame.sample_rate, frame.pts = 48_000, 0
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    reader = ContainerReader(os.fsencode(path))
+    found = np.concatenate(list(reader.blocks(0, None)))
+    assert np.abs(found[10_000:90_000]).max() == pytest.approx(np.abs(left).max() / 32768 / 8, rel=0.1)
+
+
 def test_silent_windows_are_left_out(tmp_path):
     samples = audio.sweep(60, 16_000)
     samples[: 20 * 16_000] = 0.0009
