@@ -8,12 +8,13 @@ worker.mpeg       mp3, where the system has libmpg123
 import math
 import os
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 import soundfile as sf
 
 BLOCK_BYTES = 1 << 19  # what a reader holds decoded at a time
-FIFO_BYTES = 1 << 18  # the same of PyAV: with more, samples leave the core's cache before they are mixed down
+FIFO_BYTES = 1 << 17  # the same of PyAV: with more, it leaves the cache, and malloc gives it back each time
 PRE_ROLL_S = 0.5  # decoded and thrown away after a seek: mp3 and aac with SBR are wrong without it
 SHORT_PRE_ROLL_S = 0.1  # is enough for some
 MISSING_S = 0.1  # an end that comes earlier than the header says by more than this is damage
@@ -104,6 +105,7 @@ class ContainerReader:
         import av  # a third of a child's memory, which most tracks never need
 
         self._av = av
+        self._plane = av.audio.plane.AudioPlane  # Frame.planes has planes that are not there, where channels are 8
         try:
             options = {"protocol_whitelist": "file"}  # a playlist in disguise must not open the network
             self._container = av.open("file:" + os.fsdecode(path), options=options, metadata_errors="ignore")
@@ -154,11 +156,18 @@ class ContainerReader:
                 at = self._position(frame, start)
                 if self._is_wma and start < at <= start + 2 * self._wma_block:
                     yield np.zeros(at - start, np.float32)
-            if not count and at + frame.samples <= start:  # of the pre-roll
-                at += frame.samples
+            samples = frame.samples
+            if not count and at + samples <= start or not samples:  # of the pre-roll
+                at += samples
                 continue
-            self._write(fifo, frame)
-            count += frame.samples
+            if frame.layout.nb_channels != self._channels or frame.sample_rate != self.rate:
+                raise self._changed(frame)
+            frame.pts = None  # the fifo would refuse gaps; frames are counted instead
+            try:
+                fifo.write(frame)
+            except ValueError as error:
+                raise Broken(f"the sample format changes in the file: {error}") from error
+            count += samples
             if count >= room or at + count >= last:
                 yield _cut(self._mono(fifo.read()), at, start, stop)
                 at, count = at + count, 0
@@ -167,28 +176,21 @@ class ContainerReader:
         if count:
             yield _cut(self._mono(fifo.read()), at, start, stop)
 
-    def _write(self, fifo, frame) -> None:
-        """Add a frame to the fifo; Broken where it is not like those before."""
-        if frame.layout.nb_channels != self._channels:  # which the fifo would die of
-            raise Broken(f"the channels change from {self._channels} to {frame.layout.nb_channels} in the file")
-        if frame.sample_rate != self.rate:
-            raise Broken(f"the sample rate changes from {self.rate} to {frame.sample_rate} Hz in the file")
-        frame.pts = None  # the fifo would refuse gaps; frames are counted instead
-        try:
-            fifo.write(frame)
-        except ValueError as error:
-            raise Broken(f"the sample format changes in the file: {error}") from error
+    def _changed(self, frame) -> Broken:
+        """What the fifo would not notice, and with other channels die of."""
+        channels = frame.layout.nb_channels
+        if channels != self._channels:
+            return Broken(f"the channels change from {self._channels} to {channels} in the file")
+        return Broken(f"the sample rate changes from {self.rate} to {frame.sample_rate} Hz in the file")
 
     def _mono(self, frame) -> np.ndarray:
         """What `mixed` is, of an audio frame of PyAV."""
-        dtype = np.dtype(DTYPES[frame.format.name.removesuffix("p")])
-        plane = self._av.audio.plane.AudioPlane  # Frame.planes has planes that are not there, where channels are 8
+        dtype, plane = _dtype(frame.format.name), self._plane
         if not frame.format.is_planar:
             samples = np.frombuffer(plane(frame, 0), dtype, frame.samples * self._channels)
             return mixed(samples.reshape(-1, self._channels))
-        return mixed_planes(
-            [np.frombuffer(plane(frame, number), dtype, frame.samples) for number in range(self._channels)]
-        )
+        samples = frame.samples
+        return mixed_planes([np.frombuffer(plane(frame, number), dtype, samples) for number in range(self._channels)])
 
     def read_into(self, out: np.ndarray, start: int) -> int:
         """See SoundfileReader."""
@@ -299,13 +301,24 @@ def mixed_planes(planes: Sequence[np.ndarray]) -> np.ndarray:
     """The same of channels (n,) that lie apart."""
     weight, offset = _scale(planes[0].dtype, len(planes))
     with np.errstate(all="ignore"):
-        mono = np.add(planes[0], planes[1] if len(planes) > 1 else 0, dtype=np.float32, casting="unsafe")
+        mono = np.add(planes[0], planes[1] if len(planes) > 1 else 0, None, dtype=np.float32, casting="unsafe")
         for values in planes[2:]:
             np.add(mono, values, out=mono, casting="unsafe")
         mono *= weight
-    return bounded(mono - offset if offset else mono)
+        if offset:
+            mono -= offset
+        if not math.isfinite(np.dot(mono, mono)):
+            mono = bounded(mono)
+    return mono
 
 
+@cache
+def _dtype(name: str) -> np.dtype:
+    """numpy's name of a sample format of FFmpeg."""
+    return np.dtype(DTYPES[name.removesuffix("p")])
+
+
+@cache
 def _scale(dtype: np.dtype, channels: int) -> tuple[np.float32, float]:
     """What a sample is multiplied by, and what the mean is too large by."""
     full = 1.0 if dtype.kind == "f" else float(1 << (8 * dtype.itemsize - 1))
