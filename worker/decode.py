@@ -19,6 +19,7 @@ from worker.errors import Empty, Missing, OutOfMemory, Silent, TrackError, Undec
 from worker.native import CONTEXT_S, SILENCE, read_native, steps
 from worker.readers import Broken, ContainerReader, SoundfileReader, to_int16
 
+FRONT_BYTES = 64  # of a file: they have the name of an Ogg's codec
 NO_ROOM = np.zeros(0, np.int16)
 
 Reader = SoundfileReader | ContainerReader | mpeg.MpegReader
@@ -135,6 +136,7 @@ class Track:
     def __init__(self, path: bytes, hears_hz: float, native: bool = False):
         self._path, self._name, self._hears_hz, self._native = path, shown(path), hears_hz, native
         self._heard = 0
+        self._kinds: tuple[type, ...] = SoundfileReader, ContainerReader
         self._reasons: dict[str, str] = {}
         self._open: list = []
         self._fd = _open_regular(path, self._name)
@@ -156,6 +158,8 @@ class Track:
 
     def _open_best(self) -> None:
         """Open the reader that suits the file."""
+        if _is_vorbis_or_opus(self._fd):
+            self._kinds = ContainerReader, SoundfileReader
         best = next(self._readers(), None)
         if best is None:
             raise self.nothing()
@@ -198,7 +202,7 @@ class Track:
     def _readers(self) -> Iterator:
         """The readers that open this file, each opened when it is first asked for."""
         yield from list(self._open)
-        for kind in (SoundfileReader, ContainerReader):
+        for kind in self._kinds:
             if kind.name not in self._reasons and all(reader.name != kind.name for reader in self._open):
                 yield from self._opened(kind)
 
@@ -217,6 +221,15 @@ class Track:
         if kind is mpeg.MpegReader:
             return mpeg.MpegReader(self._path, self._hears_hz, self._native)
         return ContainerReader(self._path)
+
+
+def _is_vorbis_or_opus(fd: int) -> bool:
+    """Whether the file begins as Ogg with one of the two: then soundfile, which is slower, need not look at it."""
+    try:
+        front = os.pread(fd, FRONT_BYTES, 0)
+    except OSError:  # the readers will say so
+        return False
+    return front.startswith(b"OggS") and (b"\x01vorbis" in front or b"OpusHead" in front)
 
 
 def _faster(subtype: str) -> type | None:

@@ -17,6 +17,7 @@ BLOCK_BYTES = 1 << 19  # what a reader holds decoded at a time
 FIFO_BYTES = 1 << 17  # the same of PyAV: with more, it leaves the cache, and malloc gives it back each time
 PRE_ROLL_S = 0.5  # decoded and thrown away after a seek: mp3 and aac with SBR are wrong without it
 SHORT_PRE_ROLL_S = 0.1  # is enough for some
+WMA_PRE_ROLL = 4  # blocks of WMA: the one a packet begins in and the one that overlaps the next are lost; twice that
 MISSING_S = 0.1  # an end that comes earlier than the header says by more than this is damage
 BAD_PACKETS = 100
 FULL_SCALE = 32768  # int16 of a sample of 1.0
@@ -134,6 +135,9 @@ class ContainerReader:
         self._origin = stream.start_time or 0
         short = stream.codec_context.name in SHORT_PRE_ROLL or stream.profile == "LC"
         self._pre_roll_s = SHORT_PRE_ROLL_S if short else PRE_ROLL_S
+        self._is_wma = stream.codec_context.name in ("wmav1", "wmav2")
+        if self._is_wma:
+            self._pre_roll_s = WMA_PRE_ROLL * self._wma_block / self.rate
 
     def _count_frames(self) -> int:
         """Frames by the header, or, where that says nothing sure, by the packets (which is not decoding)."""
@@ -157,7 +161,7 @@ class ContainerReader:
                 if self._is_wma and start < at <= start + 2 * self._wma_block:
                     yield np.zeros(at - start, np.float32)
             samples = frame.samples
-            if not count and at + samples <= start or not samples:  # of the pre-roll
+            if not samples or (not count and at + samples <= start):  # of the pre-roll
                 at += samples
                 continue
             if frame.layout.nb_channels != self._channels or frame.sample_rate != self.rate:
@@ -212,10 +216,6 @@ class ContainerReader:
         ticks = frame.pts - self._origin * float(self._stream.time_base / frame.time_base)
         position = round(float(frame.time_base) * ticks * self.rate)
         return position - self._wma_block if self._is_wma else position  # measured: FFmpeg's clock is a block late
-
-    @property
-    def _is_wma(self) -> bool:
-        return self._stream.codec_context.name in ("wmav1", "wmav2")
 
     @property
     def _wma_block(self) -> int:
