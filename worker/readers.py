@@ -5,10 +5,14 @@ ContainerReader   everything else, Vorbis and Opus (twice as fast here), and wha
 worker.mpeg       mp3, where the system has libmpg123
 """
 
+import itertools
 import math
 import os
+import struct
+from array import array
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import soundfile as sf
@@ -25,6 +29,13 @@ MOST_FRAMES = 1 << 48  # libsndfile's word for a length that it does not know is
 DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}  # FFmpeg's sample formats
 SHORT_PRE_ROLL = ("vorbis", "opus", "flac", "alac", "wavpack")  # codecs, and AAC of low complexity
 COUNTED = ("aac",)  # formats whose duration FFmpeg only guesses, from the first bit rates
+ADTS_HEADER = struct.Struct(">Q")  # its seven bytes, and one more
+ADTS_SYNC, ADTS_IS_SYNC = 0xFFF6_0000_0000_0300, 0xFFF0_0000_0000_0000  # the bits that say ADTS with a block a frame
+ADTS_SAME = 0xFFFE_FDC0_0000_0300  # bits that do not change in a file: sync, version, profile, rate, channels, blocks
+ADTS_HZ = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
+ADTS_SAMPLES = 1024  # in a frame, at the header's rate
+ADTS_TAGS = (b"TAG", b"APE")  # what may follow the last frame
+CHUNK_BYTES = 1 << 17
 
 
 class Broken(Exception):
@@ -114,7 +125,7 @@ class ContainerReader:
             raise _broken(error) from error
         try:
             self._choose_stream()
-            self.frames = self._count_frames()
+            self.frames = self._count_frames(path)
         except BaseException:
             self._container.close()
             raise
@@ -129,7 +140,7 @@ class ContainerReader:
             if other is not stream:
                 other.discard = self._av.stream.Discard.all
         stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
-        self._stream, self._moved = stream, False
+        self._stream, self._moved, self._adts = stream, False, None
         self.rate: int = stream.codec_context.sample_rate
         self._channels: int = stream.codec_context.channels
         self._origin = stream.start_time or 0
@@ -139,7 +150,7 @@ class ContainerReader:
         if self._is_wma:
             self._pre_roll_s = WMA_PRE_ROLL * self._wma_block / self.rate
 
-    def _count_frames(self) -> int:
+    def _count_frames(self, path: bytes) -> int:
         """Frames by the header, or, where that says nothing sure, by the packets (which is not decoding)."""
         if self._container.format.name not in COUNTED:
             if self._stream.duration:
@@ -147,7 +158,12 @@ class ContainerReader:
             if self._container.duration:
                 return round(self._container.duration / self._av.time_base * self.rate)
         self._moved = True
-        ticks = sum(packet.duration or 0 for packet in self._packets())
+        packets = self._packets()
+        first = next(packets)
+        self._adts = None if first.pos is None else adts_index(path, first.pos)
+        if self._adts:
+            return self._adts.begin(len(self._adts.starts), self.rate)
+        ticks = sum(packet.duration or 0 for packet in itertools.chain([first], packets))
         return round(float(ticks * self._stream.time_base) * self.rate)
 
     def blocks(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
@@ -204,13 +220,20 @@ class ContainerReader:
         if not start and not self._moved:
             return
         self._moved = True
-        ticks = int(max(0.0, start / self.rate - self._pre_roll_s) / self._stream.time_base)
+        sought_s = start / self.rate - self._pre_roll_s
         try:
+            if self._adts:  # FFmpeg would read all that is before
+                byte = self._adts.starts[self._adts.number(sought_s)]
+                self._container.seek(byte, stream=self._stream, unsupported_byte_offset=True)
+                return
+            ticks = int(max(0.0, sought_s) / self._stream.time_base)
             self._container.seek(self._origin + ticks, stream=self._stream, backward=True)
         except (self._av.FFmpegError, OverflowError) as error:  # its own words are of permissions, whatever is wrong
             raise Broken(f"cannot seek to {start / self.rate:.1f} s") from error
 
     def _position(self, frame, start: int) -> int:
+        if self._adts:
+            return self._adts.begin(self._adts.number(start / self.rate - self._pre_roll_s), self.rate)
         if frame.pts is None:
             return max(0, start - round(self._pre_roll_s * self.rate))
         ticks = frame.pts - self._origin * float(self._stream.time_base / frame.time_base)
@@ -278,6 +301,57 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
     scaled = samples * np.float32(FULL_SCALE)
     np.rint(scaled, out=scaled)
     return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled).astype(np.int16)
+
+
+class AdtsIndex(NamedTuple):
+    """Where the frames of an ADTS file are. It says neither that nor how long it is: FFmpeg would read all packets to
+    count them, and once more all that are before a target."""
+
+    starts: Sequence[int]  # bytes
+    header_hz: int  # half of what is heard where there is SBR
+
+    def number(self, moment_s: float) -> int:
+        """The frame that has this moment, or is next to it."""
+        return min(max(0, int(moment_s * self.header_hz / ADTS_SAMPLES)), len(self.starts) - 1)
+
+    def begin(self, number: int, rate: int) -> int:
+        """The first sample, at `rate`, of the frame of this number."""
+        return round(number * ADTS_SAMPLES * rate / self.header_hz)
+
+
+def adts_index(path: bytes, at: int) -> AdtsIndex | None:
+    """None where frames of one kind do not follow each other from byte `at` to the end."""
+    chunk, starts, first = bytearray(CHUNK_BYTES), array("q"), None
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (pathlib takes no bytes)
+            while file.seek(at) == at and (size := file.readinto(chunk)) >= ADTS_HEADER.size:
+                if first is None:
+                    (first,) = ADTS_HEADER.unpack_from(chunk)
+                offset = _follow(memoryview(chunk)[:size], at, first & ADTS_SAME, starts)
+                if offset <= size - ADTS_HEADER.size:
+                    if chunk[offset : offset + 3] not in ADTS_TAGS:
+                        return None
+                    break
+                at += offset
+    except OSError:
+        return None
+    if not starts or first & ADTS_SYNC != ADTS_IS_SYNC or first >> 42 & 15 >= len(ADTS_HZ):
+        return None
+    return AdtsIndex(starts, ADTS_HZ[first >> 42 & 15])
+
+
+def _follow(chunk: memoryview, at: int, same: int, starts: array) -> int:
+    """Add where frames begin in a chunk that is at byte `at` of the file and begins with one. Returns where in it the
+    next thing begins: a frame whose header is not all there, or something else."""
+    offset, last, unpack = 0, len(chunk) - ADTS_HEADER.size, ADTS_HEADER.unpack_from
+    while offset <= last:
+        (header,) = unpack(chunk, offset)
+        size = header >> 21 & 0x1FFF
+        if header & ADTS_SAME != same or size < ADTS_HEADER.size:
+            break
+        starts.append(at + offset)
+        offset += size
+    return offset
 
 
 def _broken(error: Exception) -> Broken:

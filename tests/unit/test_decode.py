@@ -14,7 +14,7 @@ from worker import decode
 from worker.cut import Cut
 from worker.decode import read_windows
 from worker.errors import Empty, Missing, OutOfMemory, Silent, TrackError, Undecodable, Unreadable
-from worker.readers import ContainerReader
+from worker.readers import ContainerReader, adts_index
 
 MUSICNN = Cut(16_000, 47_872)
 FINE = Cut(16_000, 1_600)
@@ -58,7 +58,7 @@ def tracks(tmp_path_factory):
 def test_regions_come_from_where_they_should(tracks, kind):
     found = [audio.time_of(window, 16_000) for window in windows(tracks(kind))]
     expected = [centre + step * 2.992 for centre in (10, 30, 50) for step in (-1, 0, 1)]
-    assert found == pytest.approx(expected, abs=2.0 if kind == "aac" else 0.06)  # ADTS says no duration: FFmpeg counts
+    assert found == pytest.approx(expected, abs=0.06)
 
 
 @pytest.mark.parametrize("kind", LOSSLESS)
@@ -83,6 +83,44 @@ def test_seeking_gives_what_reading_on_gives(tracks, kind):
         lags = range(-16, 17) if kind == "webm" else [0]  # Matroska's clock counts whole milliseconds
         off = [np.abs(region.ravel().astype(int) - whole[start + lag :][: region.size]).max() for lag in lags]
         assert min(off) <= 2
+
+
+ID3V2, ID3V1 = b"ID3\x04\0\0\0\0\x10\0" + bytes(2048), b"TAG" + bytes(125)
+
+
+@pytest.mark.parametrize("front, end", [(b"", b""), (ID3V2, b""), (b"", ID3V1), (ID3V2, ID3V1)])
+def test_adts_is_found_by_its_frames_whatever_lies_around_them(tracks, tmp_path, front, end):
+    path = tmp_path / "a.aac"
+    path.write_bytes(front + tracks("aac").read_bytes() + end)
+    index = adts_index(os.fsencode(path), len(front))
+    with av.open(str(path)) as file:
+        packets = [packet.pos for packet in file.demux(audio=0) if packet.size]
+    assert list(index.starts) == packets
+    reader = ContainerReader(os.fsencode(path))
+    whole = np.concatenate(list(reader.blocks(0, None)))
+    assert reader.frames == len(whole) == 1024 * len(packets)
+    for start in (0, 500, 1_000_000, 2_000_000):
+        part = np.concatenate(list(reader.blocks(start, start + 30_000)))
+        assert np.abs(part - whole[start : start + 30_000]).max() < 0.01  # noise substitution is random
+
+
+def test_adts_with_something_between_its_frames_is_counted_by_packets(tracks, tmp_path):
+    path, data = tmp_path / "a.aac", tracks("aac").read_bytes()
+    starts = adts_index(os.fsencode(tracks("aac")), 0).starts
+    middle = starts[len(starts) // 2]
+    path.write_bytes(data[:middle] + NOISE[:700] + data[middle:])
+    assert adts_index(os.fsencode(path), 0) is None
+    found = [audio.time_of(window, 16_000) for window in windows(path)]
+    assert len(found) == 9
+    assert found[0] == pytest.approx(10 - 2.992, abs=0.1)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xf1", NOISE, bytes(5000), b"\xff" * 5000, b"\xff\xf1\x50\x80\0\0\0" * 99])
+def test_what_is_not_adts_has_no_index(tmp_path, data):
+    path = tmp_path / "a.aac"
+    path.write_bytes(data)
+    assert adts_index(os.fsencode(path), 0) is None
+    assert adts_index(os.fsencode(tmp_path / "gone.aac"), 0) is None
 
 
 def test_wma_is_found_to_the_millisecond_of_its_clock(tracks):
