@@ -1,11 +1,15 @@
 """What decoding costs beside librosa, and beside a decoder alone: python -m benchmarks.decode [FOLDER] [--long]
 
-One composed stereo track of 240 s in each codec; CPU time in ms, in one thread, the least of repeats that take turns.
-librosa: librosa.load of the whole file, as people call it; with a star where it cannot open the file without the ffmpeg
-program: PyAV decodes and librosa.resample resamples. call: the fastest decoder for the three regions of 11.4 s: open,
-seek, read, nothing else. genremill: the same seconds as windows at a model's rate. seek error: how far the regions lie
-from the same reader's decoding of the whole file, in samples at 44.1 kHz, and their least correlation with it; and how
-far musicnn's track mean lies from that of the whole file's decoding at its full rate.
+One composed stereo track of 240 s in each codec; CPU time in ms, of one thread and of the programs that it starts, the
+least of repeats that take turns. The columns:
+librosa       librosa.load of the whole file, as people call it, with the ffmpeg program that it starts for what
+              libsndfile does not open; with a star where there is no such program: PyAV decodes, librosa resamples
+call          the fastest decoder for the three regions of 11.4 s: open, seek, read, nothing else
+as decoded    genremill's reader: the same seconds, mono, at the file's own rate (a GPU worker's child does no more)
+at 22050 ...  genremill's windows of the same seconds, at the rate of a model
+/librosa      how many times less the column before it is than librosa; /call: how many times the call it is
+seek error: how far the regions lie from the same reader's decoding of the whole file, in samples at 44.1 kHz, and their
+least correlation with it; and how far musicnn's mean of a track lies from that of all of it decoded at its full rate.
 FOLDER keeps the files. --long: tracks of 3 hours, without librosa, and the peak memory of a process that reads one; it
 takes ten minutes to encode them.
 """
@@ -15,6 +19,7 @@ import os
 os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")})  # before numpy is there
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -38,6 +43,8 @@ from worker.cut import REGION_S, REGIONS, Cut
 from worker.decode import Track, read_windows
 
 CUTS = [Cut(rate, int(REGION_S * rate)) for rate in (22_050, 16_000)]  # a region is one window
+AS_DECODED = "as decoded"
+OWN_WAYS = (AS_DECODED, *(f"at {cut.sample_rate}" for cut in CUTS))
 SECONDS, LONG_TIMES = 240, 45
 LONG_CODECS = ("mp3 192", "flac", "aac")
 LAG = 5_000  # frames
@@ -82,19 +89,27 @@ def conditions() -> str:
     """What the figures are figures of."""
     here = machine("cpu")
     versions = [f"{name} {version(name)}" for name in ("soundfile", "av", "librosa", "soxr", "numpy")]
-    libraries = [f"libsndfile {soundfile.__libsndfile_version__}", decoders.mpg123_version()]
+    libsndfile = f"libsndfile {soundfile.__libsndfile_version__}"
+    libraries = [libsndfile, decoders.mpg123_version(), decoders.ffmpeg_version()]
     return f"{here['cpu']}, {here['cores']} cores, Python {here['python']}, {', '.join(versions + libraries)}"
 
 
 def ways(path: Path, seconds: float, long: bool) -> dict[str, Call]:
     """What is measured of a file, by its name."""
     found = {} if long else dict([decoders.whole(path)])
-    found |= decoders.calls(path, decoders.regions(seconds))
-    return found | {genremill(cut): partial(read, path, cut) for cut in CUTS}
+    parts = decoders.regions(seconds)
+    found |= decoders.calls(path, parts)
+    own = (partial(read_as_decoded, path, parts), *(partial(read, path, cut) for cut in CUTS))
+    return found | dict(zip(OWN_WAYS, own, strict=True))
 
 
-def genremill(cut: Cut) -> str:
-    return f"genremill {cut.sample_rate}"
+def read_as_decoded(path: Path, parts: decoders.Regions) -> None:
+    """The regions, mono, at the file's own rate."""
+    with Track(os.fsencode(path), float("inf")) as track:
+        rate = track.reader.rate
+        for start_s, stop_s in parts:
+            start, stop = round(start_s * rate), round(stop_s * rate)
+            assert sum(map(len, track.reader.blocks(start, stop))) == stop - start, path
 
 
 def read(path: Path, cut: Cut) -> None:
@@ -108,25 +123,31 @@ def measure(files: dict[str, dict[str, Call]], repeats: int) -> dict[str, dict[s
     for _ in range(repeats):
         for name, calls in files.items():
             for way, call in calls.items():
-                began = time.process_time()
+                began_s = cpu_s()
                 call()
-                spent_ms[name][way] = min(spent_ms[name][way], (time.process_time() - began) * 1e3)
+                spent_ms[name][way] = min(spent_ms[name][way], (cpu_s() - began_s) * 1e3)
     return spent_ms
+
+
+def cpu_s() -> float:
+    """CPU time of this process, and of those it started that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def print_table(spent_ms: dict[str, dict[str, float]]) -> None:
     """A line for each file, then all of its decoder calls."""
-    heads = "".join(f" {genremill(cut):>16} {'librosa/':>8} {'/call':>5}" for cut in CUTS)
+    heads = "".join(f" {way:>10} {'/librosa':>8} {'/call':>5}" for way in OWN_WAYS)
     print(f"{'':13} {'librosa':>8} {'call':>7}{heads}  every call")
     for name, ms in spent_ms.items():
         whole_way = next((way for way in ms if way.startswith("librosa")), None)
-        calls = {way: ms[way] for way in ms if not way.startswith(("librosa", "genremill"))}
+        calls = {way: ms[way] for way in ms if way not in (whole_way, *OWN_WAYS)}
         least = min(calls.values())
         whole = f"{ms[whole_way]:.0f}{whole_way.removeprefix('librosa')}" if whole_way else ""
         cells = ""
-        for own in (ms[genremill(cut)] for cut in CUTS):
+        for own in (ms[way] for way in OWN_WAYS):
             faster = f"{ms[whole_way] / own:.1f}" if whole_way else ""
-            cells += f" {own:16.1f} {faster:>8} {own / least:5.2f}"
+            cells += f" {own:10.1f} {faster:>8} {own / least:5.2f}"
         every = ", ".join(f"{way} {spent:.1f}" for way, spent in sorted(calls.items(), key=lambda call: call[1]))
         print(f"{name:13} {whole:>8} {least:7.1f}{cells}  {every}", flush=True)
 

@@ -1,6 +1,9 @@
 """What benchmarks.decode compares genremill with: librosa, and decoders alone."""
 
 import os
+import shutil
+import subprocess
+import warnings
 from collections.abc import Callable, Sequence
 from ctypes import byref, c_size_t, create_string_buffer
 from functools import partial
@@ -90,10 +93,18 @@ def with_mpg123(path: Path, parts: Regions, halvings: int) -> None:
 
 
 def whole(path: Path) -> tuple[str, Call]:
-    """librosa.load of a file; what it cannot open is decoded by PyAV and resampled by librosa: its name has a star."""
-    if soundfile_opens(path):
-        return "librosa", partial(librosa.load, path)
+    """librosa.load of a file: what libsndfile cannot open, the ffmpeg program decodes. Where there is no such program,
+    PyAV decodes and librosa resamples: then the name has a star."""
+    if soundfile_opens(path) or shutil.which("ffmpeg"):
+        return "librosa", partial(with_librosa, path)
     return "librosa*", partial(with_av_and_librosa, path)
+
+
+def with_librosa(path: Path) -> np.ndarray:
+    """librosa.load, without what it says of audioread; audioread waits for its ffmpeg before it returns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return librosa.load(path)[0]
 
 
 def with_av_and_librosa(path: Path) -> np.ndarray:
@@ -122,3 +133,11 @@ def mpg123_version() -> str:
         return "no libmpg123"
     loaded = Path("/proc/self/maps").read_text().split()
     return next(Path(word).name for word in loaded if "/libmpg123" in word)
+
+
+def ffmpeg_version() -> str:
+    """The ffmpeg program's first words of itself, or that there is none."""
+    if not shutil.which("ffmpeg"):
+        return "no ffmpeg program"
+    said = subprocess.run(["ffmpeg", "-version"], check=True, capture_output=True, text=True).stdout
+    return " ".join(said.split()[:3])

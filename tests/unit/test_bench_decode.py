@@ -1,13 +1,16 @@
 """`genremill bench --stage decode`: the arithmetic of steps, and small real runs."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.decode import LAG, displacement
+from benchmarks import decoders
+from benchmarks.decode import AS_DECODED, LAG, OWN_WAYS, cpu_s, displacement, measure, ways
 from sample import compose_long
 from settings import GenremillError
 from worker.__main__ import app
@@ -90,6 +93,27 @@ def test_a_stage_that_there_is_not_is_named_with_those_that_there_are(data_dir):
     result = CliRunner().invoke(app, ["bench", "--stage", "encode"])
     assert isinstance(result.exception, GenremillError)
     assert "'encode'; there is decode" in str(result.exception)
+
+
+def test_a_program_that_a_call_starts_is_counted():
+    loop = [sys.executable, "-c", "import time\nwhile time.process_time() < 0.2: pass"]
+    began_s = cpu_s()
+    subprocess.run(loop, check=True)
+    assert cpu_s() - began_s >= 0.2
+
+
+def test_every_column_of_the_table_has_a_call(tmp_path):
+    compose_long(tmp_path / "a.flac", 0, 40)
+    spent_ms = measure({"flac": ways(tmp_path / "a.flac", 40, long=False)}, repeats=1)["flac"]
+    assert {"librosa", "soundfile", "PyAV", AS_DECODED, *OWN_WAYS} == set(spent_ms)
+    assert all(0 < ms < float("inf") for ms in spent_ms.values())
+
+
+@pytest.mark.parametrize("program, name", [("/usr/bin/ffmpeg", "librosa"), (None, "librosa*")])
+def test_without_the_ffmpeg_program_what_stands_in_for_librosa_has_a_star(tmp_path, monkeypatch, program, name):
+    (tmp_path / "a.m4a").write_bytes(b"no audio")
+    monkeypatch.setattr(decoders.shutil, "which", lambda _: program)
+    assert decoders.whole(tmp_path / "a.m4a")[0] == name
 
 
 @pytest.mark.parametrize("frames", [-3000, 0, 17])
