@@ -396,7 +396,7 @@ def _scale(dtype: np.dtype, channels: int) -> tuple[np.float32, float]:
 
 
 def bounded(mono: np.ndarray) -> np.ndarray:
-    """Without NaN or infinity. Not np.dot: its AVX-512, between a decoder's AVX2, would cost 10 times as much."""
+    """Without NaN or infinity. np.dot, which alone is faster, takes 14 us between a decoder's calls, this 5."""
     with np.errstate(all="ignore"):
         if not math.isfinite(np.einsum("i,i", mono, mono)):
             mono = np.clip(np.nan_to_num(mono, nan=0.0), -1.0, 1.0)

@@ -14,7 +14,7 @@ from worker import decode
 from worker.cut import Cut
 from worker.decode import read_windows
 from worker.errors import Empty, Missing, OutOfMemory, Silent, TrackError, Undecodable, Unreadable
-from worker.readers import ContainerReader, adts_index
+from worker.readers import Broken, ContainerReader, adts_index
 
 MUSICNN = Cut(16_000, 47_872)
 FINE = Cut(16_000, 1_600)
@@ -113,6 +113,18 @@ def test_adts_with_something_between_its_frames_is_counted_by_packets(tracks, tm
     found = [audio.time_of(window, 16_000) for window in windows(path)]
     assert len(found) == 9
     assert found[0] == pytest.approx(10 - 2.992, abs=0.1)
+
+
+def test_adts_whose_channels_change_is_used_up_to_there(tracks, tmp_path):
+    samples = audio.sweep(60, 44_100)
+    stereo = audio.write(tmp_path / "stereo.aac", np.stack([samples, samples], axis=1), 44_100)
+    path = tmp_path / "a.aac"
+    path.write_bytes(tracks("aac").read_bytes() + stereo.read_bytes())
+    assert adts_index(os.fsencode(path), 0) is None
+    reader, found = ContainerReader(os.fsencode(path)), []
+    with pytest.raises(Broken, match="channels change from 1 to 2"):
+        found.extend(reader.blocks(50 * 44_100, None))
+    assert 8 < sum(map(len, found)) / 44_100 < 12
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xf1", NOISE, bytes(5000), b"\xff" * 5000, b"\xff\xf1\x50\x80\0\0\0" * 99])
