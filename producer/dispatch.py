@@ -20,8 +20,8 @@ from worker.celery import TASK, app
 from worker.checkpoints import Checkpoint
 
 FAST_TRACKS = 100  # an order of at most so many tracks is somebody waiting: it goes before the bulk
-HEAD_START_FILES = 16  # of a first scan are queued before it goes on
-HEAD_START_JOBS = 4  # at the least, of each part that is queued so
+HEAD_START_FILES = 32  # of a first scan are queued before it goes on
+HEAD_START_JOBS = 2  # at the least, of each part that is queued so
 PENDING_AT_ONCE = 20_000  # tracks made into jobs in one transaction
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,9 @@ import soxr
 from worker import mpeg
 from worker.cut import REGIONS, Cut, Native, Place
 from worker.errors import Empty, Missing, OutOfMemory, Silent, TrackError, Undecodable, Unreadable
+from worker.mixing import to_int16
 from worker.native import CONTEXT_S, SILENCE, read_native, steps
-from worker.readers import Broken, ContainerReader, SoundfileReader, to_int16
+from worker.readers import Broken, ContainerReader, SoundfileReader
 
 FRONT_BYTES = 64  # of a file: they have the name of an Ogg's codec
 NO_ROOM = np.zeros(0, np.int16)

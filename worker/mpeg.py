@@ -2,15 +2,15 @@
 less. It mixes down before its synthesis filter, of which half a rate needs half."""
 
 import ctypes
-import mmap
-import struct
 from collections.abc import Iterator
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_int64, c_long, c_size_t, c_void_p
 from functools import cache
 
 import numpy as np
 
-from worker.readers import FULL_SCALE, MISSING_S, MOST_FRAMES, Broken, bounded, complete
+from worker.mixing import FULL_SCALE, bounded
+from worker.mp3_frames import INDEX_STEP, constant_index, read_front, walk
+from worker.readers import MISSING_S, MOST_FRAMES, Broken, complete
 
 LIBRARY = "libmpg123.so.0"
 # mpg123.h
@@ -22,14 +22,6 @@ ENCODINGS = {np.dtype(np.int16): 0xD0, np.dtype(np.float32): 0x200}
 RESERVOIR_FRAMES = 10  # decoded before a seek's target: a frame refers to that many before it at the lowest bit rate
 BLOCK_FRAMES = 1 << 16
 FLAT = 0.9  # of the band at half the rate, from 0 Hz on: what is above loses up to 26 dB
-FRONT_BYTES = 2048  # behind a tag
-INDEX_STEP = 16  # frames
-MOST_INDEXED_FRAMES = 1 << 24  # five days
-SOONER_BYTES = 2  # than computed: libmpg123 looks for the frame from there on, and encoders pad by a byte
-KBIT_S = {  # of layer III, by MPEG version
-    1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
-    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
-}
 
 
 class MpegReader:
@@ -69,7 +61,7 @@ class MpegReader:
 
     def _count(self, path: bytes) -> int:
         """Frames; what spares libmpg123 a walk through the file is told it."""
-        front, at = _front(path)
+        front, at = read_front(path)
         index, walked = constant_index(front, at), 0
         if index is None:
             index, walked = walk(path, at)
@@ -139,82 +131,6 @@ class MpegReader:
         handle, self._handle = self._handle, None
         if handle:
             self._library.mpg123_delete(handle)
-
-
-def _front(path: bytes) -> tuple[bytes, int]:
-    """The bytes behind an ID3v2 tag, and where they are."""
-    with open(path, "rb") as file:  # noqa: PTH123 (pathlib takes no bytes)
-        tag = file.read(10)
-        at = 0
-        if tag[:3] == b"ID3" and len(tag) == 10:
-            at = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
-        file.seek(at)
-        return file.read(FRONT_BYTES), at
-
-
-def constant_index(front: bytes, at: int) -> np.ndarray | None:
-    """Where every INDEX_STEPth frame begins, int64, in an MP3 whose first frame says that its bit rate is constant:
-    computed, so that nothing between has to be read. None where the numbers there do not agree.
-
-    front: the file's bytes from its byte `at` on. The layout of that frame is LAME's (`VbrTag.c`).
-    """
-    info = front.find(b"Info")
-    for first in (info - 36, info - 21, info - 13):  # a header, and what lies between: by version and channels
-        if first >= 0 and front[first] == 0xFF and front[first + 1] & 0xE6 == 0xE2 and len(front) >= info + 16:
-            break
-    else:
-        return None
-    rates = front[first + 2]
-    size = _size(front[first + 1], rates)
-    flags, frames, length = struct.unpack_from(">3I", front, info + 4)
-    if flags & 3 != 3 or not size or not 0 < frames < MOST_INDEXED_FRAMES or abs(frames * size - length) > 2 * size:
-        return None
-    start = at + first + int(size) + (rates >> 1 & 1)
-    index = start - SOONER_BYTES + np.floor(np.arange(0, frames, INDEX_STEP) * size).astype(np.int64)
-    index[0] = start
-    return index
-
-
-def walk(path: bytes, at: int) -> tuple[np.ndarray | None, int]:
-    """Where every INDEX_STEPth frame begins, int64, and how many samples there are, by the frames' headers from byte
-    `at` on: in a third of the time that libmpg123 takes for it. (None, 0) where these do not follow one another to the
-    end, or where libmpg123 may number them in another way."""
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:  # noqa: PTH123
-        if len(data) < at + FRONT_BYTES or b"VBRI" in data[at : at + FRONT_BYTES]:
-            return None, 0
-        version_bits, rates = data[at + 1], data[at + 2]
-        if data[at] != 0xFF or version_bits & 0xE6 != 0xE2:
-            return None, 0
-        sizes = [
-            int(_size(version_bits, byte)) + (byte >> 1 & 1) if (byte ^ rates) & 0x0C == 0 else 0 for byte in range(256)
-        ]
-        starts, last, version_bits = (
-            [],
-            len(data) - 4,
-            version_bits | 1,
-        )  # the last bit says whether there is a checksum
-        while (
-            at <= last and data[at] == 0xFF and data[at + 1] | 1 == version_bits and (size := sizes[data[at + 2]]) > 1
-        ):
-            starts.append(at)
-            at += size
-        complete = at == len(data) or data[at : at + 3] == b"TAG" or data[at : at + 8] == b"APETAGEX"
-        counted = b"Xing" in data[starts[0] : starts[0] + FRONT_BYTES] if starts else False
-    if not complete or not starts:
-        return None, 0
-    starts = starts[counted:]  # that one has no audio
-    return np.array(starts[::INDEX_STEP], np.int64), len(starts) * (1152 if version_bits & 0x08 else 576)
-
-
-def _size(version_bits: int, rates: int) -> float:
-    """Bytes of a frame of layer III without padding, by the second and the third byte of its header; 0 where these make
-    no sense."""
-    version = 1 if version_bits & 0x08 else 2
-    halvings = {3: 0, 2: 1, 0: 2}.get(version_bits >> 3 & 3)
-    if halvings is None or rates >> 2 & 3 == 3:
-        return 0.0
-    rate = (44_100, 48_000, 32_000)[rates >> 2 & 3] >> halvings
-    return (144_000 if version == 1 else 72_000) * KBIT_S[version][rates >> 4] / rate
 
 
 FUNCTIONS = (

@@ -8,34 +8,24 @@ worker.mpeg       mp3, where the system has libmpg123
 import itertools
 import math
 import os
-import struct
-from array import array
-from collections.abc import Iterator, Sequence
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 import soundfile as sf
 
-BLOCK_BYTES = 1 << 19  # what a reader holds decoded at a time
+from worker.adts import adts_index
+from worker.mixing import dtype_of, mixed, mixed_planes, to_int16
+
+BLOCK_BYTES = 1 << 17  # what a reader holds decoded at a time
 FIFO_BYTES = 1 << 17  # the same of PyAV: with more, it leaves the cache, and malloc gives it back each time
 PRE_ROLL_S = 0.5  # decoded and thrown away after a seek: mp3 and aac with SBR are wrong without it
 SHORT_PRE_ROLL_S = 0.1  # is enough for some
 WMA_PRE_ROLL = 4  # blocks of WMA: the one a packet begins in and the one that overlaps the next are lost; twice that
 MISSING_S = 0.1  # an end that comes earlier than the header says by more than this is damage
 BAD_PACKETS = 100
-FULL_SCALE = 32768  # int16 of a sample of 1.0
 MOST_FRAMES = 1 << 48  # libsndfile's word for a length that it does not know is more
-DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}  # FFmpeg's sample formats
 SHORT_PRE_ROLL = ("vorbis", "opus", "flac", "alac", "wavpack")  # codecs, and AAC of low complexity
 COUNTED = ("aac",)  # formats whose duration FFmpeg only guesses, from the first bit rates
-ADTS_HEADER = struct.Struct(">Q")  # its seven bytes, and one more
-ADTS_SYNC, ADTS_IS_SYNC = 0xFFF6_0000_0000_0300, 0xFFF0_0000_0000_0000  # the bits that say ADTS with a block a frame
-ADTS_SAME = 0xFFFE_FDC0_0000_0300  # bits that do not change in a file: sync, version, profile, rate, channels, blocks
-ADTS_HZ = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
-ADTS_SAMPLES = 1024  # in a frame, at the header's rate
-ADTS_TAGS = (b"TAG", b"APE")  # what may follow the last frame
-CHUNK_BYTES = 1 << 17
 
 
 class Broken(Exception):
@@ -205,7 +195,7 @@ class ContainerReader:
 
     def _mono(self, frame) -> np.ndarray:
         """What `mixed` is, of an audio frame of PyAV."""
-        dtype, plane = _dtype(frame.format.name), self._plane
+        dtype, plane = dtype_of(frame.format.name), self._plane
         if not frame.format.is_planar:
             samples = np.frombuffer(plane(frame, 0), dtype, frame.samples * self._channels)
             return mixed(samples.reshape(-1, self._channels))
@@ -296,111 +286,12 @@ def complete(found: int, wanted: int) -> int:
     return found
 
 
-def to_int16(samples: np.ndarray) -> np.ndarray:
-    """Float samples rounded to int16; what is louder than full scale clips."""
-    scaled = samples * np.float32(FULL_SCALE)
-    np.rint(scaled, out=scaled)
-    return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled).astype(np.int16)
-
-
-class AdtsIndex(NamedTuple):
-    """Where the frames of an ADTS file are. It says neither that nor how long it is: FFmpeg would read all packets to
-    count them, and once more all that are before a target."""
-
-    starts: Sequence[int]  # bytes
-    header_hz: int  # half of what is heard where there is SBR
-
-    def number(self, moment_s: float) -> int:
-        """The frame that has this moment, or is next to it."""
-        return min(max(0, int(moment_s * self.header_hz / ADTS_SAMPLES)), len(self.starts) - 1)
-
-    def begin(self, number: int, rate: int) -> int:
-        """The first sample, at `rate`, of the frame of this number."""
-        return round(number * ADTS_SAMPLES * rate / self.header_hz)
-
-
-def adts_index(path: bytes, at: int) -> AdtsIndex | None:
-    """None where frames of one kind do not follow each other from byte `at` to the end."""
-    chunk, starts, first = bytearray(CHUNK_BYTES), array("q"), None
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (pathlib takes no bytes)
-            while file.seek(at) == at and (size := file.readinto(chunk)) >= ADTS_HEADER.size:
-                if first is None:
-                    (first,) = ADTS_HEADER.unpack_from(chunk)
-                offset = _follow(memoryview(chunk)[:size], at, first & ADTS_SAME, starts)
-                if offset <= size - ADTS_HEADER.size:
-                    if chunk[offset : offset + 3] not in ADTS_TAGS:
-                        return None
-                    break
-                at += offset
-    except OSError:
-        return None
-    if not starts or first & ADTS_SYNC != ADTS_IS_SYNC or first >> 42 & 15 >= len(ADTS_HZ):
-        return None
-    return AdtsIndex(starts, ADTS_HZ[first >> 42 & 15])
-
-
-def _follow(chunk: memoryview, at: int, same: int, starts: array) -> int:
-    """Add where frames begin in a chunk that is at byte `at` of the file and begins with one. Returns where in it the
-    next thing begins: a frame whose header is not all there, or something else."""
-    offset, last, unpack = 0, len(chunk) - ADTS_HEADER.size, ADTS_HEADER.unpack_from
-    while offset <= last:
-        (header,) = unpack(chunk, offset)
-        size = header >> 21 & 0x1FFF
-        if header & ADTS_SAME != same or size < ADTS_HEADER.size:
-            break
-        starts.append(at + offset)
-        offset += size
-    return offset
-
-
 def _broken(error: Exception) -> Broken:
     """The library's words as Broken; MemoryError where it ran out of memory."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     if isinstance(error, MemoryError) or "malloc" in text:
         raise MemoryError(text) from error
     return Broken(text.strip().rstrip("."))
-
-
-def mixed(samples: np.ndarray) -> np.ndarray:
-    """The channels' mean, full scale 1.0: any sample type (n, channels) -> float32 (n,), without NaN or infinity. A
-    product, since np.mean is 20 times slower."""
-    weight, offset = _scale(samples.dtype, samples.shape[1])
-    with np.errstate(all="ignore"):  # infinity minus infinity
-        mono = samples.astype(np.float32, copy=False) @ np.full(samples.shape[1], weight, np.float32)
-    return bounded(mono - offset if offset else mono)
-
-
-def mixed_planes(planes: Sequence[np.ndarray]) -> np.ndarray:
-    """The same of channels (n,) that lie apart."""
-    weight, offset = _scale(planes[0].dtype, len(planes))
-    with np.errstate(all="ignore"):
-        mono = np.add(planes[0], planes[1] if len(planes) > 1 else 0, None, dtype=np.float32, casting="unsafe")
-        for values in planes[2:]:
-            np.add(mono, values, out=mono, casting="unsafe")
-        mono *= weight
-    return bounded(mono - offset if offset else mono)
-
-
-@cache
-def _dtype(name: str) -> np.dtype:
-    """numpy's name of a sample format of FFmpeg."""
-    return np.dtype(DTYPES[name.removesuffix("p")])
-
-
-@cache
-def _scale(dtype: np.dtype, channels: int) -> tuple[np.float32, float]:
-    """What a sample is multiplied by, and what the mean is too large by."""
-    full = 1.0 if dtype.kind == "f" else float(1 << (8 * dtype.itemsize - 1))
-    return np.float32(1 / (full * channels)), float(dtype == np.uint8)
-
-
-def bounded(mono: np.ndarray) -> np.ndarray:
-    """Without NaN or infinity. np.dot, which alone is faster, takes 14 us between a decoder's calls, this 5."""
-    with np.errstate(all="ignore"):
-        if not math.isfinite(np.einsum("i,i", mono, mono)):
-            mono = np.clip(np.nan_to_num(mono, nan=0.0), -1.0, 1.0)
-    return mono
 
 
 def _cut(block: np.ndarray, at: int, start: int, stop: int | None) -> np.ndarray:

@@ -11,10 +11,11 @@ import soxr
 
 from tests import audio
 from worker import decode
+from worker.adts import adts_index
 from worker.cut import Cut
 from worker.decode import read_windows
 from worker.errors import Empty, Missing, OutOfMemory, Silent, TrackError, Undecodable, Unreadable
-from worker.readers import Broken, ContainerReader, adts_index
+from worker.readers import Broken, ContainerReader
 
 MUSICNN = Cut(16_000, 47_872)
 FINE = Cut(16_000, 1_600)

@@ -11,7 +11,8 @@ from tests import audio
 from worker import decode, mpeg
 from worker.cut import Cut
 from worker.decode import read_windows
-from worker.mpeg import INDEX_STEP, MpegReader, constant_index
+from worker.mp3_frames import INDEX_STEP, constant_index, walk
+from worker.mpeg import MpegReader
 from worker.readers import Broken, ContainerReader, SoundfileReader
 
 pytestmark = pytest.mark.skipif(mpeg.library() is None, reason="the system has no libmpg123")
@@ -123,7 +124,7 @@ def test_a_tag_in_front_moves_the_index():
 
 
 def test_a_walk_finds_every_frame_or_nothing(track, tmp_path):
-    starts, samples = mpeg.walk(track, 0)
+    starts, samples = walk(track, 0)
     data = data_of(track)
     assert all(data[start] == 0xFF and data[start + 1] & 0xE0 == 0xE0 for start in starts.tolist())
     assert samples == pytest.approx(SECONDS * rate_of(track), abs=3 * 1152)
@@ -131,8 +132,8 @@ def test_a_walk_finds_every_frame_or_nothing(track, tmp_path):
     tagged.write_bytes(data + b"TAG" + bytes(125))
     damaged.write_bytes(data[: len(data) // 2] + bytes(9) + data[len(data) // 2 :])
     short.write_bytes(data[:1000])
-    assert mpeg.walk(os.fsencode(tagged), 0)[1] == samples
-    assert mpeg.walk(os.fsencode(damaged), 0) == mpeg.walk(os.fsencode(short), 0) == (None, 0)
+    assert walk(os.fsencode(tagged), 0)[1] == samples
+    assert walk(os.fsencode(damaged), 0) == walk(os.fsencode(short), 0) == (None, 0)
 
 
 def test_without_the_library_soundfile_reads_it(track, monkeypatch):

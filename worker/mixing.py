@@ -1,0 +1,58 @@
+"""Samples of any type and any number of channels into mono."""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+FULL_SCALE = 32768  # int16 of a sample of 1.0
+DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}  # FFmpeg's sample formats
+
+
+def mixed(samples: np.ndarray) -> np.ndarray:
+    """The channels' mean, full scale 1.0: any sample type (n, channels) -> float32 (n,), without NaN or infinity. A
+    product, since np.mean is 20 times slower."""
+    weight, offset = _scale(samples.dtype, samples.shape[1])
+    with np.errstate(all="ignore"):  # infinity minus infinity
+        mono = samples.astype(np.float32, copy=False) @ np.full(samples.shape[1], weight, np.float32)
+    return bounded(mono - offset if offset else mono)
+
+
+def mixed_planes(planes: Sequence[np.ndarray]) -> np.ndarray:
+    """The same of channels (n,) that lie apart."""
+    weight, offset = _scale(planes[0].dtype, len(planes))
+    with np.errstate(all="ignore"):
+        mono = np.add(planes[0], planes[1] if len(planes) > 1 else 0, None, dtype=np.float32, casting="unsafe")
+        for values in planes[2:]:
+            np.add(mono, values, out=mono, casting="unsafe")
+        mono *= weight
+    return bounded(mono - offset if offset else mono)
+
+
+@cache
+def dtype_of(name: str) -> np.dtype:
+    """numpy's name of a sample format of FFmpeg."""
+    return np.dtype(DTYPES[name.removesuffix("p")])
+
+
+@cache
+def _scale(dtype: np.dtype, channels: int) -> tuple[np.float32, float]:
+    """What a sample is multiplied by, and what the mean is too large by."""
+    full = 1.0 if dtype.kind == "f" else float(1 << (8 * dtype.itemsize - 1))
+    return np.float32(1 / (full * channels)), float(dtype == np.uint8)
+
+
+def bounded(mono: np.ndarray) -> np.ndarray:
+    """Without NaN or infinity. np.dot, which alone is faster, takes 14 us between a decoder's calls, this 5."""
+    with np.errstate(all="ignore"):
+        if not math.isfinite(np.einsum("i,i", mono, mono)):
+            mono = np.clip(np.nan_to_num(mono, nan=0.0), -1.0, 1.0)
+    return mono
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+    """Float samples rounded to int16; what is louder than full scale clips."""
+    scaled = samples * np.float32(FULL_SCALE)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled).astype(np.int16)

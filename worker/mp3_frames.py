@@ -1,0 +1,110 @@
+"""Where the frames of an MP3 begin, by what their headers say, so that libmpg123 need not look for them."""
+
+import os
+import struct
+from array import array
+
+import numpy as np
+
+FRONT_BYTES = 2048  # behind a tag
+INDEX_STEP = 16  # frames
+MOST_INDEXED_FRAMES = 1 << 24  # five days
+SOONER_BYTES = 2  # than computed: libmpg123 looks for the frame from there on, and encoders pad by a byte
+CHUNK_BYTES = 1 << 18
+HEADER_BYTES = 4
+TAGS = (b"TAG", b"APE")  # what may follow the last frame
+KBIT_S = {  # of layer III, by MPEG version
+    1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
+    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
+}
+
+
+def read_front(path: bytes) -> tuple[bytes, int]:
+    """The bytes behind an ID3v2 tag, and where they are."""
+    with open(path, "rb") as file:  # noqa: PTH123 (pathlib takes no bytes)
+        tag = file.read(10)
+        at = 0
+        if tag[:3] == b"ID3" and len(tag) == 10:
+            at = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
+        file.seek(at)
+        return file.read(FRONT_BYTES), at
+
+
+def constant_index(front: bytes, at: int) -> np.ndarray | None:
+    """Where every INDEX_STEPth frame begins, int64, in an MP3 whose first frame says that its bit rate is constant:
+    computed, so that nothing between has to be read. None where the numbers there do not agree.
+
+    front: the file's bytes from its byte `at` on. The layout of that frame is LAME's (`VbrTag.c`).
+    """
+    info = front.find(b"Info")
+    for first in (info - 36, info - 21, info - 13):  # a header, and what lies between: by version and channels
+        if first >= 0 and front[first] == 0xFF and front[first + 1] & 0xE6 == 0xE2 and len(front) >= info + 16:
+            break
+    else:
+        return None
+    rates = front[first + 2]
+    size = _size(front[first + 1], rates)
+    flags, frames, length = struct.unpack_from(">3I", front, info + 4)
+    if flags & 3 != 3 or not size or not 0 < frames < MOST_INDEXED_FRAMES or abs(frames * size - length) > 2 * size:
+        return None
+    start = at + first + int(size) + (rates >> 1 & 1)
+    index = start - SOONER_BYTES + np.floor(np.arange(0, frames, INDEX_STEP) * size).astype(np.int64)
+    index[0] = start
+    return index
+
+
+def walk(path: bytes, at: int) -> tuple[np.ndarray | None, int]:
+    """Where every INDEX_STEPth frame begins, int64, and how many samples there are, by the frames' headers from byte
+    `at` on: in less than half of the time that libmpg123 takes for it. (None, 0) where these do not follow one another to the
+    end, or where libmpg123 may number them in another way."""
+    chunk, starts, tagged = bytearray(CHUNK_BYTES), array("q"), False
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (pathlib takes no bytes)
+        file.seek(at)
+        front = file.read(FRONT_BYTES)
+        if len(front) < FRONT_BYTES or front[0] != 0xFF or front[1] & 0xE6 != 0xE2 or b"VBRI" in front:
+            return None, 0
+        sizes = _sizes(front[1], front[2])
+        while not tagged and file.seek(at) == at and (size := file.readinto(chunk)) >= HEADER_BYTES:
+            offset = _follow(memoryview(chunk)[:size], at, front[1] | 1, sizes, starts)
+            tagged = chunk[offset : offset + 3] in TAGS
+            if offset <= size - HEADER_BYTES and not tagged:
+                return None, 0
+            at += offset
+        if not starts or not (tagged or at == os.fstat(file.fileno()).st_size):
+            return None, 0
+    del starts[: b"Xing" in front]  # that one has no audio
+    return np.array(starts[::INDEX_STEP], np.int64), len(starts) * (1152 if front[1] & 0x08 else 576)
+
+
+def _follow(chunk: memoryview, at: int, second: int, sizes: list[int], starts: array) -> int:
+    """Add where frames begin in a chunk that is at byte `at` of the file and begins with one. Returns where in it the
+    next thing begins: a frame whose header is not all there, or something else. second: the headers' second byte, but
+    for its last bit, which says whether there is a checksum."""
+    offset, last = 0, len(chunk) - HEADER_BYTES
+    while offset <= last and chunk[offset] == 0xFF and chunk[offset + 1] | 1 == second:
+        size = sizes[chunk[offset + 2]]
+        if not size:
+            break
+        starts.append(at + offset)
+        offset += size
+    return offset
+
+
+def _sizes(version_bits: int, rates: int) -> list[int]:
+    """Bytes of a frame, by the third byte of its header; 0 where that makes no sense, or says another sample rate than
+    `rates` does."""
+    sizes = [_size(version_bits, byte) for byte in range(256)]
+    return [
+        int(size) + (byte >> 1 & 1) if size and (byte ^ rates) & 0x0C == 0 else 0 for byte, size in enumerate(sizes)
+    ]
+
+
+def _size(version_bits: int, rates: int) -> float:
+    """Bytes of a frame of layer III without padding, by the second and the third byte of its header; 0 where these make
+    no sense."""
+    version = 1 if version_bits & 0x08 else 2
+    halvings = {3: 0, 2: 1, 0: 2}.get(version_bits >> 3 & 3)
+    if halvings is None or rates >> 2 & 3 == 3:
+        return 0.0
+    rate = (44_100, 48_000, 32_000)[rates >> 2 & 3] >> halvings
+    return (144_000 if version == 1 else 72_000) * KBIT_S[version][rates >> 4] / rate
