@@ -5,8 +5,9 @@ least of repeats that take turns. The columns:
 librosa       librosa.load of the whole file, as people call it, with the ffmpeg program that it starts for what
               libsndfile does not open; with a star where there is no such program: PyAV decodes, librosa resamples
 call          the fastest decoder for the three regions of 11.4 s: open, seek, read, nothing else
-as decoded    genremill's reader: the same seconds, mono, at the file's own rate (a GPU worker's child does no more)
-at 22050 ...  genremill's windows of the same seconds, at the rate of a model
+native        genremill beside a GPU: the same seconds as the file has them, which the GPU resamples and cuts
+at 22050 ...  genremill beside a CPU: windows of the same seconds, at the rate of a model
+musicnn       genremill beside a GPU, what the default model reads: whole windows of 3 s, 9 s of each region
 /librosa      how many times less the column before it is than librosa; /call: how many times the call it is
 seek error: how far the regions lie from the same reader's decoding of the whole file, in samples at 44.1 kHz, and their
 least correlation with it; and how far musicnn's mean of a track lies from that of all of it decoded at its full rate.
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -43,8 +45,13 @@ from worker.cut import REGION_S, REGIONS, Cut
 from worker.decode import Track, read_windows
 
 CUTS = [Cut(rate, int(REGION_S * rate)) for rate in (22_050, 16_000)]  # a region is one window
-AS_DECODED = "as decoded"
-OWN_WAYS = (AS_DECODED, *(f"at {cut.sample_rate}" for cut in CUTS))
+MUSICNN = Cut(16_000, 47_872, band_hz=8_000, native=True)
+OWN_WAYS = {
+    "native": replace(CUTS[0], native=True),
+    **{f"at {cut.sample_rate}": cut for cut in CUTS},
+    "musicnn": MUSICNN,
+}
+ROOM = np.empty(1 << 22, np.int16)  # for native regions
 SECONDS, LONG_TIMES = 240, 45
 LONG_CODECS = ("mp3 192", "flac", "aac")
 LAG = 5_000  # frames
@@ -97,24 +104,15 @@ def conditions() -> str:
 def ways(path: Path, seconds: float, long: bool) -> dict[str, Call]:
     """What is measured of a file, by its name."""
     found = {} if long else dict([decoders.whole(path)])
-    parts = decoders.regions(seconds)
-    found |= decoders.calls(path, parts)
-    own = (partial(read_as_decoded, path, parts), *(partial(read, path, cut) for cut in CUTS))
-    return found | dict(zip(OWN_WAYS, own, strict=True))
-
-
-def read_as_decoded(path: Path, parts: decoders.Regions) -> None:
-    """The regions, mono, at the file's own rate."""
-    with Track(os.fsencode(path), float("inf")) as track:
-        rate = track.reader.rate
-        for start_s, stop_s in parts:
-            start, stop = round(start_s * rate), round(stop_s * rate)
-            assert sum(map(len, track.reader.blocks(start, stop))) == stop - start, path
+    found |= decoders.calls(path, decoders.regions(seconds))
+    return found | {name: partial(read, path, cut) for name, cut in OWN_WAYS.items()}
 
 
 def read(path: Path, cut: Cut) -> None:
-    """The windows, to the last."""
-    assert sum(len(block.pcm) for block in read_windows(os.fsencode(path), cut, REGIONS)) == REGIONS, path
+    """The windows, to the last; native ones where the cut wants these."""
+    blocks = list(read_windows(os.fsencode(path), cut, REGIONS, ROOM))
+    assert sum(len(block.native or block.pcm) for block in blocks) == REGIONS * cut.region_windows, path
+    assert all(bool(block.native) == cut.native for block in blocks), path
 
 
 def measure(files: dict[str, dict[str, Call]], repeats: int) -> dict[str, dict[str, float]]:

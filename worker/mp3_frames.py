@@ -55,7 +55,7 @@ def constant_index(front: bytes, at: int) -> np.ndarray | None:
 
 def walk(path: bytes, at: int) -> tuple[np.ndarray | None, int]:
     """Where every INDEX_STEPth frame begins, int64, and how many samples there are, by the frames' headers from byte
-    `at` on: in less than half of the time that libmpg123 takes for it. (None, 0) where these do not follow one another to the
+    `at` on: in less than half of the time that libmpg123 takes. (None, 0) where these do not follow one another to the
     end, or where libmpg123 may number them in another way."""
     chunk, starts, tagged = bytearray(CHUNK_BYTES), array("q"), False
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (pathlib takes no bytes)

@@ -10,7 +10,7 @@ from worker.readers import Broken
 CONTEXT_S = 0.05  # read on both sides of a region, so that the resampler's filter sees what the whole track would give
 SILENCE = 32  # the loudest int16 of a window nobody hears: -60 dBFS
 CLEARLY = 4  # times that: audible after resampling too
-GLANCE = 4096  # frames of a window that are looked at first
+GLANCE = 1024  # frames of a window that are looked at first
 MOST_STEP = 1024  # frames after which two rates meet again, at most: a resampler's matrix grows with it
 
 

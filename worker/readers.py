@@ -14,7 +14,7 @@ import numpy as np
 import soundfile as sf
 
 from worker.adts import adts_index
-from worker.mixing import dtype_of, mixed, mixed_planes, to_int16
+from worker.mixing import FULL_SCALE, bounded, dtype_of, mixed, mixed_planes, rounded
 
 BLOCK_BYTES = 1 << 17  # what a reader holds decoded at a time
 FIFO_BYTES = 1 << 17  # the same of PyAV: with more, it leaves the cache, and malloc gives it back each time
@@ -72,7 +72,7 @@ class SoundfileReader:
                 block = self._file.read(min(most, end - at), self._dtype, always_2d=True)
                 if not len(block):
                     break
-                yield mixed(block[max(0, start - at) :])
+                yield bounded(mixed(block[max(0, start - at) :]))
                 at += len(block)
         except (sf.SoundFileError, RuntimeError) as error:
             raise _broken(error) from error
@@ -82,9 +82,9 @@ class SoundfileReader:
     def read_into(self, out: np.ndarray, start: int) -> int:
         """The frames from `start` on into int16 (frames, lanes), as many as fit or there are: returns how many. Raises
         Broken where some are missing."""
-        if not self._as_it_is:
-            return filled(self, out, start)
         wanted = min(len(out), self.frames - start)
+        if not self._as_it_is:
+            return filled(out[:wanted], (block * FULL_SCALE for block in self.blocks(start, start + wanted)))
         try:
             self._file.seek(start)
             found = len(self._file.read(out=out[:wanted]))
@@ -158,6 +158,14 @@ class ContainerReader:
 
     def blocks(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
         """Mono blocks (n,) of frames `start` to `stop`, or to the end; Broken after too many bad packets."""
+        return map(bounded, self._mixed(start, stop, 1.0))
+
+    def read_into(self, out: np.ndarray, start: int) -> int:
+        """See SoundfileReader."""
+        wanted = min(len(out), self.frames - start)
+        return filled(out[:wanted], self._mixed(start, start + wanted, FULL_SCALE))
+
+    def _mixed(self, start: int, stop: int | None, full_scale: float) -> Iterator[np.ndarray]:
         self._seek(start)
         at, count, fifo = None, 0, self._av.AudioFifo()  # `at`: where the `count` frames in the fifo begin
         room, last = max(1, FIFO_BYTES // (4 * self._channels)), math.inf if stop is None else stop
@@ -179,12 +187,12 @@ class ContainerReader:
                 raise Broken(f"the sample format changes in the file: {error}") from error
             count += samples
             if count >= room or at + count >= last:
-                yield _cut(self._mono(fifo.read()), at, start, stop)
+                yield _cut(self._mono(fifo.read(), full_scale), at, start, stop)
                 at, count = at + count, 0
                 if at >= last:
                     return
         if count:
-            yield _cut(self._mono(fifo.read()), at, start, stop)
+            yield _cut(self._mono(fifo.read(), full_scale), at, start, stop)
 
     def _changed(self, frame) -> Broken:
         """What the fifo would not notice, and with other channels die of."""
@@ -193,18 +201,15 @@ class ContainerReader:
             return Broken(f"the channels change from {self._channels} to {channels} in the file")
         return Broken(f"the sample rate changes from {self.rate} to {frame.sample_rate} Hz in the file")
 
-    def _mono(self, frame) -> np.ndarray:
+    def _mono(self, frame, full_scale: float) -> np.ndarray:
         """What `mixed` is, of an audio frame of PyAV."""
         dtype, plane = dtype_of(frame.format.name), self._plane
         if not frame.format.is_planar:
             samples = np.frombuffer(plane(frame, 0), dtype, frame.samples * self._channels)
-            return mixed(samples.reshape(-1, self._channels))
+            return mixed(samples.reshape(-1, self._channels), full_scale)
         samples = frame.samples
-        return mixed_planes([np.frombuffer(plane(frame, number), dtype, samples) for number in range(self._channels)])
-
-    def read_into(self, out: np.ndarray, start: int) -> int:
-        """See SoundfileReader."""
-        return filled(self, out, start)
+        planes = [np.frombuffer(plane(frame, number), dtype, samples) for number in range(self._channels)]
+        return mixed_planes(planes, full_scale)
 
     def _seek(self, start: int) -> None:
         if not start and not self._moved:
@@ -269,14 +274,16 @@ class ContainerReader:
         self._container.close()
 
 
-def filled(reader: "SoundfileReader | ContainerReader", out: np.ndarray, start: int) -> int:
-    """read_into() by way of a reader's blocks: mono."""
-    wanted, found = min(len(out), reader.frames - start), 0
-    for block in reader.blocks(start, start + wanted):
-        part = block[: wanted - found]
-        out[found : found + len(part), 0] = to_int16(part)
-        found += len(part)
-    return complete(found, wanted)
+def filled(out: np.ndarray, blocks: Iterator[np.ndarray]) -> int:
+    """Mono blocks in int16's range, which are overwritten, into int16 (frames, 1). Returns len(out). Raises Broken
+    where they are fewer."""
+    found = 0
+    with np.errstate(invalid="ignore"):
+        for block in blocks:
+            part = rounded(block[: len(out) - found])
+            out[found : found + len(part), 0] = part
+            found += len(part)
+    return complete(found, len(out))
 
 
 def complete(found: int, wanted: int) -> int:

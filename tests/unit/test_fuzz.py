@@ -42,7 +42,7 @@ class Block:
     """Windows of a given shape and type."""
 
     def __init__(self, shape, dtype):
-        self.pcm = np.zeros(shape, dtype)
+        self.pcm, self.native, self.windows = np.zeros(shape, dtype), None, shape[0]
 
     def release(self):
         pass
