@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,12 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import audio
+from tests.conftest import wait_until
 from tests.unit.test_children import Track
-from worker.batch import Batch, Piece, Waveforms, make_batch
+from worker import checkpoints
+from worker.batch import TOGETHER, Batch, Piece, Waveforms, make_batch
+from worker.checkpoints import Checkpoint, Model
 from worker.children import DecodePool
 from worker.cut import Cut, Native
 from worker.decode import read_windows
 from worker.decode_child import describe, order, parse_order, parse_windows
+from worker.engine import Engine
 from worker.models import vgg
 from worker.tickets import Ticket
 
@@ -35,6 +40,12 @@ def stereo(seconds, rate, level=0.4):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("native")
+
+
+def minute(folder, kind):
+    """A minute in stereo, written once."""
+    path = folder / f"a.{kind}"
+    return path if path.exists() else audio.write(path, stereo(60, KINDS[kind]), KINDS[kind])
 
 
 def read(path, cut, room=ROOM):
@@ -57,8 +68,7 @@ def on_cpu(waveforms, batch):
 @pytest.mark.parametrize("cut", [MUSICNN, VGG], ids=["windows back to back", "windows by frames"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_device_makes_the_same_windows_of_them(folder, kind, cut):
-    path, rate = folder / f"a.{kind}", KINDS[kind]
-    path = path if path.exists() else audio.write(path, stereo(60, rate), rate)
+    path, rate = minute(folder, kind), KINDS[kind]
     (found,) = read(path, cut)
     expected = np.concatenate([block.pcm for block in read(path, replace(cut, native=False))])
     assert found.native.rate in (rate, rate // 2) and len(found.native) == len(expected)
@@ -139,6 +149,52 @@ def test_parts_of_a_batch_are_parts_of_its_windows(counts, split):
     begin, end = sorted(min(at, len(batch)) for at in split)
     assert len(batch.part(begin, end)) == end - begin
     assert torch.equal(on_cpu(waveforms, batch.part(begin, end)), on_cpu(waveforms, batch)[begin:end])
+
+
+def predict(engine, blocks):
+    """The track's mean, from tickets in one batch with others."""
+    found = []
+    for block in blocks:
+        engine.submit(Ticket(block.pcm, lambda: None, lambda p: found.append(p.copy()), print, native=block.native))
+    wait_until(lambda: len(found) == len(blocks))
+    return np.concatenate(found).mean(0)
+
+
+def test_an_engine_gives_the_same_probabilities_for_them(folder):
+    """On the CPU; of a GPU, see test_gpu."""
+    engine = Engine(checkpoints.load(checkpoints.find("musicnn"), "cpu"), "cpu", lanes=1)
+    try:
+        for kind in ("flac", "mp3", "opus"):
+            path = minute(folder, kind)
+            means = [predict(engine, read(path, replace(MUSICNN, native=native))) for native in (True, False)]
+            assert np.abs(means[0] - means[1]).max() < 2e-3
+    finally:
+        engine.close()
+
+
+def test_tickets_of_every_kind_share_a_batch_and_get_their_own_windows(folder):
+    """Among them some that lie alike, which are taken together, and more of these than are taken at a time."""
+    model = Model(Checkpoint("first", "1", None, ""), First(), 16_000, MUSICNN.window, (), "")
+    blocks = [read(minute(folder, kind), MUSICNN)[0] for kind in ("wav", "opus")]
+    plain = read(minute(folder, "wav"), replace(MUSICNN, native=False))
+    engine, found = Engine(model, "cpu", lanes=1), {}
+    tickets = [*[blocks[0]] * (TOGETHER + 2), *plain, blocks[1], *plain, blocks[0]]
+    expected = {id(block): on_device(block, MUSICNN) if block.native else block.pcm for block in tickets}
+    engine._most = 1000
+    for number, block in enumerate(tickets):
+        keep = partial(found.__setitem__, number)
+        engine.submit(Ticket(block.pcm, lambda: None, lambda p, keep=keep: keep(p.copy()), print, native=block.native))
+    engine.close()
+    assert len(found) == len(tickets)
+    for number, block in enumerate(tickets):
+        assert np.abs(found[number] - expected[id(block)][:, 1000:1004]).max() < 0.01
+
+
+class First(torch.nn.Module):
+    """Gives four samples of each window back."""
+
+    def forward(self, waveform):
+        return waveform[:, 1000:1004] * 32_768
 
 
 def test_the_words_between_parent_and_child_say_all_of_it():
