@@ -220,7 +220,7 @@ class Track:
         if kind is SoundfileReader:
             return SoundfileReader(self._fd)
         if kind is mpeg.MpegReader:
-            return mpeg.MpegReader(self._path, self._hears_hz, self._native)
+            return mpeg.MpegReader(self._path, self._fd, self._hears_hz, self._native)
         return ContainerReader(self._path)
 
 

@@ -19,15 +19,19 @@ KBIT_S = {  # of layer III, by MPEG version
 }
 
 
-def read_front(path: bytes) -> tuple[bytes, int]:
-    """The bytes behind an ID3v2 tag, and where they are."""
-    with open(path, "rb") as file:  # noqa: PTH123 (pathlib takes no bytes)
-        tag = file.read(10)
-        at = 0
-        if tag[:3] == b"ID3" and len(tag) == 10:
-            at = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
-        file.seek(at)
-        return file.read(FRONT_BYTES), at
+def read_front(fd: int) -> tuple[bytes, int]:
+    """The bytes behind an ID3v2 tag, and where they are. Raises OSError."""
+    tag, at = os.pread(fd, 10, 0), 0
+    if tag[:3] == b"ID3" and len(tag) == 10:
+        at = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
+    return os.pread(fd, FRONT_BYTES, at), at
+
+
+def sample_rate(front: bytes) -> int:
+    """In Hz, by the header of the frame that these bytes begin with; 0 where they begin with none."""
+    if len(front) < HEADER_BYTES or front[0] != 0xFF or front[1] & 0xE6 != 0xE2:
+        return 0
+    return _rate(front[1], front[2])
 
 
 def constant_index(front: bytes, at: int) -> np.ndarray | None:
@@ -53,25 +57,23 @@ def constant_index(front: bytes, at: int) -> np.ndarray | None:
     return index
 
 
-def walk(path: bytes, at: int) -> tuple[np.ndarray | None, int]:
+def walk(fd: int, at: int) -> tuple[np.ndarray | None, int]:
     """Where every INDEX_STEPth frame begins, int64, and how many samples there are, by the frames' headers from byte
     `at` on: in less than half of the time that libmpg123 takes. (None, 0) where these do not follow one another to the
-    end, or where libmpg123 may number them in another way."""
+    end, or where libmpg123 may number them in another way. Raises OSError."""
     chunk, starts, tagged = bytearray(CHUNK_BYTES), array("q"), False
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (pathlib takes no bytes)
-        file.seek(at)
-        front = file.read(FRONT_BYTES)
-        if len(front) < FRONT_BYTES or front[0] != 0xFF or front[1] & 0xE6 != 0xE2 or b"VBRI" in front:
+    front = os.pread(fd, FRONT_BYTES, at)
+    if len(front) < FRONT_BYTES or not sample_rate(front) or b"VBRI" in front:
+        return None, 0
+    sizes = _sizes(front[1], front[2])
+    while not tagged and (size := os.preadv(fd, [chunk], at)) >= HEADER_BYTES:
+        offset = _follow(memoryview(chunk)[:size], at, front[1] | 1, sizes, starts)
+        tagged = chunk[offset : offset + 3] in TAGS
+        if offset <= size - HEADER_BYTES and not tagged:
             return None, 0
-        sizes = _sizes(front[1], front[2])
-        while not tagged and file.seek(at) == at and (size := file.readinto(chunk)) >= HEADER_BYTES:
-            offset = _follow(memoryview(chunk)[:size], at, front[1] | 1, sizes, starts)
-            tagged = chunk[offset : offset + 3] in TAGS
-            if offset <= size - HEADER_BYTES and not tagged:
-                return None, 0
-            at += offset
-        if not starts or not (tagged or at == os.fstat(file.fileno()).st_size):
-            return None, 0
+        at += offset
+    if not starts or not (tagged or at == os.fstat(fd).st_size):
+        return None, 0
     del starts[: b"Xing" in front]  # that one has no audio
     return np.array(starts[::INDEX_STEP], np.int64), len(starts) * (1152 if front[1] & 0x08 else 576)
 
@@ -102,9 +104,12 @@ def _sizes(version_bits: int, rates: int) -> list[int]:
 def _size(version_bits: int, rates: int) -> float:
     """Bytes of a frame of layer III without padding, by the second and the third byte of its header; 0 where these make
     no sense."""
-    version = 1 if version_bits & 0x08 else 2
+    rate, version = _rate(version_bits, rates), 1 if version_bits & 0x08 else 2
+    return (144_000 if version == 1 else 72_000) * KBIT_S[version][rates >> 4] / rate if rate else 0.0
+
+
+def _rate(version_bits: int, rates: int) -> int:
     halvings = {3: 0, 2: 1, 0: 2}.get(version_bits >> 3 & 3)
     if halvings is None or rates >> 2 & 3 == 3:
-        return 0.0
-    rate = (44_100, 48_000, 32_000)[rates >> 2 & 3] >> halvings
-    return (144_000 if version == 1 else 72_000) * KBIT_S[version][rates >> 4] / rate
+        return 0
+    return (44_100, 48_000, 32_000)[rates >> 2 & 3] >> halvings

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from worker.mixing import FULL_SCALE, bounded
-from worker.mp3_frames import INDEX_STEP, constant_index, read_front, walk
+from worker.mp3_frames import INDEX_STEP, constant_index, read_front, sample_rate, walk
 from worker.readers import MISSING_S, MOST_FRAMES, Broken, complete
 
 LIBRARY = "libmpg123.so.0"
@@ -27,22 +27,29 @@ FLAT = 0.9  # of the band at half the rate, from 0 Hz on: what is above loses up
 class MpegReader:
     """A file through libmpg123, mono, decoded to int16 where that is what is wanted (`native`) and to float32 where it
     will be resampled; at half its rate where that has all up to hears_hz. Raises Broken when it is no MPEG audio, or
-    when there is no libmpg123."""
+    when there is no libmpg123. `fd` is the same file, and stays the caller's: every opening takes long on slow storage.
+    """
 
     name = "mpg123"
     lanes = 1
 
-    def __init__(self, path: bytes, hears_hz: float, native: bool = False):
+    def __init__(self, path: bytes, fd: int, hears_hz: float, native: bool = False):
         self._dtype = np.dtype(np.int16 if native else np.float32)
         self._library = library()
         if self._library is None:
             raise Broken(f"there is no {LIBRARY}")
         self._handle, self._said = self._library.mpg123_new(None, None), OK
         try:
-            self.rate = self._full_rate = self._open(path, 0)
-            if hears_hz <= FLAT * self.rate / 4:
-                self.rate = self._open(path, 1)
-            self.frames = self._count(path)
+            front, at = read_front(fd)
+            full_rate = sample_rate(front) or self._open(path, 0)
+            self._halvings = int(hears_hz <= FLAT * full_rate / 4)
+            self.rate = self._open(path, self._halvings)
+            if self.rate << self._halvings != full_rate:  # what looked like its first frame was none
+                self._halvings, self.rate = 0, self._open(path, 0)
+            self.frames = self._count(fd, front, at)
+        except OSError as error:
+            self.close()
+            raise Broken(str(error)) from error
         except BaseException:
             self.close()
             raise
@@ -59,17 +66,16 @@ class MpegReader:
             raise Broken(self._reason())
         return rate.value
 
-    def _count(self, path: bytes) -> int:
+    def _count(self, fd: int, front: bytes, at: int) -> int:
         """Frames; what spares libmpg123 a walk through the file is told it."""
-        front, at = read_front(path)
         index, walked = constant_index(front, at), 0
         if index is None:
-            index, walked = walk(path, at)
+            index, walked = walk(fd, at)
         if index is not None:
             self._check(self._library.mpg123_set_index_64(self._handle, index.ctypes.data, INDEX_STEP, len(index)))
         if not any(word in front for word in (b"Xing", b"Info", b"VBRI")):  # nothing says how long it is
             if walked:
-                return walked * self.rate // self._full_rate
+                return walked >> self._halvings
             self._check(self._library.mpg123_scan(self._handle))
         frames = self._library.mpg123_length_64(self._handle)
         if frames < 0:  # what its first frame says makes no sense

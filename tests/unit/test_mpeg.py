@@ -56,6 +56,10 @@ def track(request, tmp_path_factory):
     return os.fsencode(path)
 
 
+def opened(path, hears_hz):
+    return MpegReader(path, os.open(path, os.O_RDONLY), hears_hz)
+
+
 def read(reader, start=0, stop=None):
     return np.concatenate(list(reader.blocks(start, stop)))
 
@@ -70,7 +74,7 @@ def data_of(path):
 
 
 def test_all_of_it_is_what_soundfile_gives(track):
-    reader = MpegReader(track, EVERYTHING_HZ)
+    reader = opened(track, EVERYTHING_HZ)
     with Path(os.fsdecode(track)).open("rb") as file:
         expected = read(SoundfileReader(file.fileno()))
     found = read(reader)
@@ -83,7 +87,7 @@ def test_all_of_it_is_what_soundfile_gives(track):
 
 @pytest.mark.parametrize("hears_hz", [EVERYTHING_HZ, 4_000])
 def test_a_seek_gives_what_reading_on_gives(track, hears_hz):
-    reader = MpegReader(track, hears_hz)
+    reader = opened(track, hears_hz)
     whole = read(reader)
     for share in (0.1, 0.5, 0.9, 0.3):
         start = int(share * reader.frames)
@@ -92,7 +96,7 @@ def test_a_seek_gives_what_reading_on_gives(track, hears_hz):
 
 
 def test_half_the_rate_has_what_is_heard_and_is_taken_only_then(track):
-    whole, half = MpegReader(track, EVERYTHING_HZ), MpegReader(track, 4_000)
+    whole, half = opened(track, EVERYTHING_HZ), opened(track, 4_000)
     assert (whole.rate, half.rate) == (rate_of(track), rate_of(track) // 2)
     assert abs(whole.frames - 2 * half.frames) <= 1
     cut = Cut(8_000, 40_000)
@@ -123,8 +127,16 @@ def test_a_tag_in_front_moves_the_index():
     assert constant_index(frame[:-8], 0) is None
 
 
+def walk_through(path):
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return walk(fd, 0)
+    finally:
+        os.close(fd)
+
+
 def test_a_walk_finds_every_frame_or_nothing(track, tmp_path):
-    starts, samples = walk(track, 0)
+    starts, samples = walk_through(track)
     data = data_of(track)
     assert all(data[start] == 0xFF and data[start + 1] & 0xE0 == 0xE0 for start in starts.tolist())
     assert samples == pytest.approx(SECONDS * rate_of(track), abs=3 * 1152)
@@ -132,8 +144,8 @@ def test_a_walk_finds_every_frame_or_nothing(track, tmp_path):
     tagged.write_bytes(data + b"TAG" + bytes(125))
     damaged.write_bytes(data[: len(data) // 2] + bytes(9) + data[len(data) // 2 :])
     short.write_bytes(data[:1000])
-    assert walk(os.fsencode(tagged), 0)[1] == samples
-    assert walk(os.fsencode(damaged), 0) == walk(os.fsencode(short), 0) == (None, 0)
+    assert walk_through(tagged)[1] == samples
+    assert walk_through(damaged) == walk_through(short) == (None, 0)
 
 
 def test_without_the_library_soundfile_reads_it(track, monkeypatch):
@@ -150,7 +162,7 @@ def test_without_the_library_soundfile_reads_it(track, monkeypatch):
 def test_what_is_no_mpeg_is_broken(tmp_path):
     path = audio.write(tmp_path / "a.flac", audio.sweep(1, 16_000), 16_000)
     with pytest.raises(Broken):
-        MpegReader(os.fsencode(path), 8_000)
+        opened(os.fsencode(path), 8_000)
 
 
 def test_a_track_that_ends_early_is_broken(track, tmp_path):
@@ -159,7 +171,7 @@ def test_a_track_that_ends_early_is_broken(track, tmp_path):
     path = tmp_path / "cut.mp3"
     data = data_of(track)
     path.write_bytes(data[: len(data) // 2])
-    reader = MpegReader(os.fsencode(path), EVERYTHING_HZ)
+    reader = opened(os.fsencode(path), EVERYTHING_HZ)
     with pytest.raises(Broken, match=r"ends at|cannot seek"):
         read(reader)
     reader.close()
