@@ -75,6 +75,7 @@ class Feeder:
 
     def __init__(self, name: str, device: str, amp: str):
         from worker import checkpoints
+        from worker.device import pin
         from worker.engine import Engine
 
         self.model = checkpoints.load(checkpoints.find(name), device, amp)
@@ -82,6 +83,7 @@ class Feeder:
         self.cut = self.model.cut()
         shape = (TRACKS, 3 * self.cut.region_windows, self.model.window)
         self._tracks = np.random.default_rng(0).integers(-8000, 8000, shape, dtype=np.int16)
+        pin(self._tracks)  # as a worker's shared memory is
         self._room = threading.Semaphore(WAITING)
         self.windows = 0
         threading.Thread(target=self._feed, daemon=True).start()

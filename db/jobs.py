@@ -14,6 +14,7 @@ from db.runs import finish_runs
 from db.tables import OPEN, Genre, Job, JobStatus, Library, Model, Prediction, Run, Score, Status, Track
 
 ATTEMPTS_BEFORE_SPLIT = 2  # a job that was lost so often is split into single tracks, to find the one that kills
+MOST_ROWS = 1000  # of a statement: SQLite takes 32,766 values, five to a row
 ATTEMPTS_BEFORE_QUARANTINE = 3  # a single track that was lost so often is set aside
 
 
@@ -241,20 +242,20 @@ def _replace_scores(connection: Connection, outcomes: Sequence[Outcome]) -> None
             delete(Score).where(Score.track_id.in_(track_ids), Score.model_id == model_id, Score.coverage == coverage)
         )
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    for count, tracks in groupby(sorted(map(_score_rows, outcomes), key=len), len):
-        if count:
-            statement = _insert_scores(count, mark)
-            connection.exec_driver_sql(statement, [tuple(chain.from_iterable(rows)) for rows in tracks])
+    parts = sorted(chain.from_iterable(map(_score_rows, outcomes)), key=len)
+    for count, some in groupby(parts, len):
+        connection.exec_driver_sql(_insert_scores(count, mark), [tuple(chain.from_iterable(rows)) for rows in some])
 
 
-def _score_rows(outcome: Outcome) -> list[tuple]:
-    scores = zip(outcome.genre_ids, outcome.probabilities, strict=True)
-    return [(*outcome.key, *score) for score in scores]
+def _score_rows(outcome: Outcome) -> list[list[tuple]]:
+    """A track's rows, in parts that a statement can take."""
+    rows = [(*outcome.key, *score) for score in zip(outcome.genre_ids, outcome.probabilities, strict=True)]
+    return [rows[at : at + MOST_ROWS] for at in range(0, len(rows), MOST_ROWS)]
 
 
 @cache
 def _insert_scores(rows: int, mark: str) -> str:
-    """One statement for all scores of a track: sqlite3 lets other threads in, and waits for its turn again, at every
+    """One statement for the scores of a track: sqlite3 lets other threads in, and waits for its turn again, at every
     statement."""
     row = f"({', '.join([mark] * 5)})"
     return f"INSERT INTO score (track_id, model_id, coverage, genre_id, probability) VALUES {', '.join([row] * rows)}"

@@ -22,6 +22,7 @@ from worker.cut import Cut, Native
 from worker.decode import read_windows
 from worker.decode_child import describe, order, parse_order, parse_windows
 from worker.engine import Engine
+from worker.errors import Silent
 from worker.models import vgg
 from worker.tickets import Ticket
 
@@ -110,7 +111,7 @@ def test_where_that_is_not_sure_to_be_right_the_decoder_cuts(folder, name):
 def test_channels_that_cancel_each_other_out_are_silence(folder):
     left = audio.sweep(60, 44_100)
     path = audio.write(folder / "phase.wav", np.stack([left, -left], 1), 44_100)
-    with pytest.raises(Exception, match="nothing in it is louder"):
+    with pytest.raises(Silent, match="nothing in it is louder"):
         read(path, MUSICNN)
 
 

@@ -57,7 +57,8 @@ def soak(name: str, mode: Mode, minutes: float) -> Soak:
     """Keep the engine busy with windows that are in memory. Raises GenremillError when it fails on them."""
     model = load(name, mode)
     engine = start_engine(model, mode.device)
-    treadmill = _Treadmill(engine, noise(windows_per_track(model), model.window).numpy(), cut_of(model).frames)
+    pcm = noise(windows_per_track(model), model.window, pinned=mode.device != "cpu").numpy()
+    treadmill = _Treadmill(engine, pcm, cut_of(model).frames)
     try:
         treadmill.start(max(1, IN_FLIGHT_WINDOWS[mode.kind] // windows_per_track(model)))
         samples = _watch(treadmill, mode.device, minutes * 60)
