@@ -85,7 +85,7 @@ class MpegReader:
             raise Broken("its header lies about its length")
         return frames
 
-    def blocks(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
+    def decoded(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
         """Mono blocks (n,) of frames `start` to `stop`, or to the end; Broken where the file cannot be read."""
         at, end = start, self.frames if stop is None else min(stop, self.frames)
         if at < end:
@@ -95,10 +95,15 @@ class MpegReader:
             count = self._decode(block)
             if not count:
                 break
-            yield bounded(block[:count]) if block.dtype == np.float32 else block[:count] * np.float32(1 / FULL_SCALE)
+            yield block[:count]
             at += count
         if end - at > MISSING_S * self.rate:
             raise Broken(f"it ends at {at / self.rate:.1f} s of {self.frames / self.rate:.1f} s")
+
+    def blocks(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
+        """The same in float32."""
+        for block in self.decoded(start, stop):
+            yield bounded(block) if block.dtype == np.float32 else block * np.float32(1 / FULL_SCALE)
 
     def read_into(self, out: np.ndarray, start: int) -> int:
         """See readers.SoundfileReader; of a native reader only."""
