@@ -11,8 +11,8 @@ musicnn       genremill beside a GPU, what the default model reads: whole window
 /librosa      how many times less the column before it is than librosa; /call: how many times the call it is
 seek error: how far the regions lie from the same reader's decoding of the whole file, in samples at 44.1 kHz, and their
 least correlation with it; and how far musicnn's mean of a track lies from that of all of it decoded at its full rate.
-FOLDER keeps the files. --long: tracks of 3 hours, without librosa, and the peak memory of a process that reads one; it
-takes ten minutes to encode them.
+FOLDER keeps the files. --also: other tracks of 240 s, such as APE, which no encoder here writes. --long: tracks of 3
+hours, without librosa, and the peak memory of a process that reads one; it takes ten minutes to encode them.
 """
 
 import os
@@ -77,12 +77,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="where the composed files are kept")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--also", type=Path, nargs="+", default=[], metavar="FILE")
     parser.add_argument("--long", action="store_true")
     options = parser.parse_args()
     print(conditions(), flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        paths = compose_codecs(folder, SECONDS)
+        paths = compose_codecs(folder, SECONDS) | {path.name: path for path in options.also}
         if options.long:
             paths = lengthen(paths["wav"], folder / "3 hours")
         seconds = SECONDS * (LONG_TIMES if options.long else 1)

@@ -101,7 +101,7 @@ def _windows(
         pcm = _filled(pcm, samples, cut.window)
         if len(pcm) < cut.needed(place) and (not pad or count or len(pcm) <= max(0, -begin)):
             return
-        yield place, np.pad(pcm[: cut.window], (0, max(0, cut.window - len(pcm))))
+        yield place, pcm[: cut.window] if len(pcm) >= cut.window else np.pad(pcm, (0, cut.window - len(pcm)))
 
 
 def _span(places: Iterable[Place], cut: Cut) -> int | None:

@@ -24,7 +24,7 @@ WMA_PRE_ROLL = 4  # blocks of WMA: the one a packet begins in and the one that o
 MISSING_S = 0.1  # an end that comes earlier than the header says by more than this is damage
 BAD_PACKETS = 100
 MOST_FRAMES = 1 << 48  # libsndfile's word for a length that it does not know is more
-SHORT_PRE_ROLL = ("vorbis", "opus", "flac", "alac", "wavpack")  # codecs, and AAC of low complexity
+SHORT_PRE_ROLL = ("vorbis", "opus", "flac", "alac", "wavpack", "ape")  # codecs, and AAC of low complexity
 COUNTED = ("aac",)  # formats whose duration FFmpeg only guesses, from the first bit rates
 
 
@@ -62,8 +62,8 @@ class SoundfileReader:
         self._as_it_is = self.subtype.startswith("PCM_") and self._file.channels <= 2
         self.lanes: int = self._file.channels if self._as_it_is else 1
 
-    def blocks(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
-        """Mono blocks (n,) of frames `start` to `stop`, or to the end; Broken where the file cannot be read."""
+    def decoded(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
+        """Blocks (n, channels) of frames `start` to `stop`, or to the end; Broken where the file cannot be read."""
         most = max(1024, BLOCK_BYTES // (4 * self._file.channels))
         at, end = max(0, start - self._pre_roll), self.frames if stop is None else min(stop, self.frames)
         try:
@@ -72,12 +72,16 @@ class SoundfileReader:
                 block = self._file.read(min(most, end - at), self._dtype, always_2d=True)
                 if not len(block):
                     break
-                yield bounded(mixed(block[max(0, start - at) :]))
+                yield block[max(0, start - at) :]
                 at += len(block)
         except (sf.SoundFileError, RuntimeError) as error:
             raise _broken(error) from error
         if end - at > MISSING_S * self.rate:
             raise Broken(f"it ends at {at / self.rate:.1f} s of {self.frames / self.rate:.1f} s")
+
+    def blocks(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
+        """The same, mixed: mono blocks (n,)."""
+        return (bounded(mixed(block)) for block in self.decoded(start, stop))
 
     def read_into(self, out: np.ndarray, start: int) -> int:
         """The frames from `start` on into int16 (frames, lanes), as many as fit or there are: returns how many. Raises
@@ -165,15 +169,14 @@ class ContainerReader:
         wanted = min(len(out), self.frames - start)
         return filled(out[:wanted], self._mixed(start, start + wanted, FULL_SCALE))
 
-    def _mixed(self, start: int, stop: int | None, full_scale: float) -> Iterator[np.ndarray]:
+    def decoded(self, start: int, stop: int | None) -> Iterator[tuple]:
+        """Frames of PyAV, and where they begin, in which lies what is between `start` and `stop`, or the end."""
         self._seek(start)
         at, count, fifo = None, 0, self._av.AudioFifo()  # `at`: where the `count` frames in the fifo begin
         room, last = max(1, FIFO_BYTES // (4 * self._channels)), math.inf if stop is None else stop
         for frame in self._frames():
             if at is None:
                 at = self._position(frame, start)
-                if self._is_wma and start < at <= start + 2 * self._wma_block:
-                    yield np.zeros(at - start, np.float32)
             samples = frame.samples
             if not samples or (not count and at + samples <= start):  # of the pre-roll
                 at += samples
@@ -187,12 +190,18 @@ class ContainerReader:
                 raise Broken(f"the sample format changes in the file: {error}") from error
             count += samples
             if count >= room or at + count >= last:
-                yield _cut(self._mono(fifo.read(), full_scale), at, start, stop)
+                yield fifo.read(), at
                 at, count = at + count, 0
                 if at >= last:
                     return
         if count:
-            yield _cut(self._mono(fifo.read(), full_scale), at, start, stop)
+            yield fifo.read(), at
+
+    def _mixed(self, start: int, stop: int | None, full_scale: float) -> Iterator[np.ndarray]:
+        for number, (frame, at) in enumerate(self.decoded(start, stop)):
+            if not number and self._is_wma and start < at <= start + 2 * self._wma_block:
+                yield np.zeros(at - start, np.float32)
+            yield _cut(self._mono(frame, full_scale), at, start, stop)
 
     def _changed(self, frame) -> Broken:
         """What the fifo would not notice, and with other channels die of."""
