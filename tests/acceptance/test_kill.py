@@ -44,7 +44,7 @@ def test_the_command_itself(person, noises, number):
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == (-9 if number == signal.SIGKILL else 130)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130), (person.done(), err)
     assert ("goes on where it was" in err) == (number == signal.SIGINT)
     _, alive = psutil.wait_procs(family, timeout=15)
     assert alive == []

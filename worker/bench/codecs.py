@@ -19,7 +19,7 @@ Encode = Callable[[Path, np.ndarray, int], None]  # path, int16 (frames, channel
 
 def encode_all(folder: Path, pcm: np.ndarray, rate: int) -> dict[str, Path]:
     """Write int16 (frames, channels) once in each codec that can be encoded here; files that are there are kept.
-    Returns their paths by the codec's name. (No free encoder writes APE.)"""
+    Returns their paths by the codec's name. (APE is none of them.)"""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / file for name, (file, _) in CODECS.items()}
     for name, path in paths.items():
