@@ -10,6 +10,7 @@ import pytest
 
 for name in [name for name in os.environ if name.startswith("GENREMILL_")]:
     del os.environ[name]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it, as do its children
 
 
 @pytest.fixture(scope="session")
