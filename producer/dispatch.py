@@ -14,13 +14,13 @@ from db.session import Database
 from db.tables import now
 from producer.buckets import FEWEST_JOBS, cut_buckets
 from producer.identity import same_audio
-from producer.scan import Scan, scan_library
+from producer.scan import FIRST_BATCH, Scan, scan_library
 from settings import GenremillError
 from worker.celery import TASK, app
 from worker.checkpoints import Checkpoint
 
 FAST_TRACKS = 100  # an order of at most so many tracks is somebody waiting: it goes before the bulk
-HEAD_START_FILES = 32  # of a first scan are queued before it goes on
+HEAD_START_FILES = FIRST_BATCH  # of a first scan are queued before it goes on
 HEAD_START_JOBS = 2  # at the least, of each part that is queued so
 PENDING_AT_ONCE = 20_000  # tracks made into jobs in one transaction
 

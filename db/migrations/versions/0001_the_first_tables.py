@@ -35,46 +35,21 @@ SELECT path, title, artist, album, model, coverage, genre, probability, rank FRO
 
 
 def upgrade() -> None:
+    _create_libraries()
+    _create_models()
+    _create_runs()
+    _create_predictions()
+    op.execute(TRACK_TAG)
+    op.execute(TRACK_GENRE)
+
+
+def _create_libraries() -> None:
     op.create_table(
         "library",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("root", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_library"),
         sa.UniqueConstraint("root", name="uq_library_root"),
-    )
-    op.create_table(
-        "model",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("version", sa.Text(), nullable=False),
-        sa.Column("weights_sha256", sa.Text(), nullable=False),
-        sa.Column("features", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name="pk_model"),
-        sa.UniqueConstraint("name", "version", "weights_sha256", name="uq_model_name_version_weights_sha256"),
-    )
-    op.create_table(
-        "genre",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("model_id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.CheckConstraint("kind IN ('genre', 'mood', 'era', 'instrument', 'voice')", name="ck_genre_kind"),
-        sa.ForeignKeyConstraint(["model_id"], ["model.id"], name="fk_genre_model_id"),
-        sa.PrimaryKeyConstraint("id", name="pk_genre"),
-        sa.UniqueConstraint("model_id", "name", name="uq_genre_model_id_name"),
-    )
-    op.create_table(
-        "run",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("model_id", sa.Integer(), nullable=False),
-        sa.Column("coverage", sa.Text(), nullable=False),
-        sa.Column("found", sa.Integer(), nullable=False),
-        sa.Column("skipped", sa.Integer(), nullable=False),
-        sa.Column("handed_over", sa.Integer(), nullable=False),
-        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["model_id"], ["model.id"], name="fk_run_model_id"),
-        sa.PrimaryKeyConstraint("id", name="pk_run"),
     )
     op.create_table(
         "track",
@@ -100,6 +75,46 @@ def upgrade() -> None:
         sa.UniqueConstraint("library_id", "path", name="uq_track_library_id_path"),
     )
     op.create_index("ix_track_audio_hash", "track", ["audio_hash"], unique=False)
+
+
+def _create_models() -> None:
+    op.create_table(
+        "model",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("weights_sha256", sa.Text(), nullable=False),
+        sa.Column("features", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_model"),
+        sa.UniqueConstraint("name", "version", "weights_sha256", name="uq_model_name_version_weights_sha256"),
+    )
+    op.create_table(
+        "genre",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("model_id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.CheckConstraint("kind IN ('genre', 'mood', 'era', 'instrument', 'voice')", name="ck_genre_kind"),
+        sa.ForeignKeyConstraint(["model_id"], ["model.id"], name="fk_genre_model_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_genre"),
+        sa.UniqueConstraint("model_id", "name", name="uq_genre_model_id_name"),
+    )
+
+
+def _create_runs() -> None:
+    op.create_table(
+        "run",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("model_id", sa.Integer(), nullable=False),
+        sa.Column("coverage", sa.Text(), nullable=False),
+        sa.Column("found", sa.Integer(), nullable=False),
+        sa.Column("skipped", sa.Integer(), nullable=False),
+        sa.Column("handed_over", sa.Integer(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["model_id"], ["model.id"], name="fk_run_model_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_run"),
+    )
     op.create_table(
         "job",
         sa.Column("id", sa.Text(), nullable=False),
@@ -128,6 +143,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name="fk_run_library_run_id"),
         sa.PrimaryKeyConstraint("run_id", "library_id", name="pk_run_library"),
     )
+
+
+def _create_predictions() -> None:
     op.create_table(
         "prediction",
         sa.Column("track_id", sa.Integer(), nullable=False),
@@ -178,8 +196,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("track_id", "model_id", "coverage", "genre_id", name="pk_score"),
         sqlite_with_rowid=False,
     )
-    op.execute(TRACK_TAG)
-    op.execute(TRACK_GENRE)
 
 
 def downgrade() -> None:
