@@ -183,10 +183,11 @@ def dispatch(database: Database, run_id: int, order: Order, fewest_jobs: int = F
                 jobs.insert_job(connection, run_id, bucket.track_ids, bucket.audio_s, name, now()): name
                 for bucket in cut_buckets(pending, order.coverage, order.most_tracks, fewest_jobs)
             }
-        if not queued:
+        if queued:
+            send(queued)
+            sent += len(queued)
+        if len(pending) < PENDING_AT_ONCE:
             return sent
-        send(queued)
-        sent += len(queued)
 
 
 def send(queued: dict[str, str]) -> None:
