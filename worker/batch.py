@@ -15,7 +15,7 @@ from worker.tickets import Ticket
 
 PCM_SCALE = 1 / 32_768  # int16 to [-1, 1)
 PERIOD = 256  # samples at the model's rate that a resampler makes at a time, about
-TOGETHER = 8  # tickets
+TOGETHER = 4  # tickets
 
 
 @dataclass(frozen=True, slots=True)
