@@ -1,6 +1,7 @@
 """The CPU and the GPU that predict a batch."""
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from functools import cached_property
 
@@ -12,6 +13,8 @@ from torch import Tensor
 from worker.batch import Batch, Waveforms
 from worker.batching import size_for
 from worker.checkpoints import Model
+
+IN_FLIGHT = 2  # batches on a GPU: one is computed on, and the next one copied
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +56,8 @@ class Cpu:
 
 class Gpu:
     """Predicts while the thread that asks goes on: from where the tickets have them, and on a stream of their own,
-    windows are copied while the batch before them is computed on."""
+    windows are copied while the batch before them is computed on. A further batch waits for the first of the two, so
+    that the memory of batches does not depend on how far the thread is ahead."""
 
     borrows = True
 
@@ -61,6 +65,7 @@ class Gpu:
         self._model, self._device, self._margin_bytes = model, device, margin_bytes
         self._waveforms = Waveforms(model.sample_rate, model.window, device)
         self._copying = torch.cuda.Stream(device)
+        self._started: deque[torch.cuda.Event] = deque(maxlen=IN_FLIGHT)
 
     @cached_property
     def name(self) -> str:
@@ -81,6 +86,8 @@ class Gpu:
     def start(self, batch: Batch) -> Result:
         """Begin to predict a batch, whose memory has to stay as it is until there are results. Raises a RuntimeError
         that is_out_of_memory() knows when it does not fit."""
+        if len(self._started) == IN_FLIGHT:
+            self._started[0].synchronize()
         computing, size = torch.cuda.current_stream(self._device), size_for(len(batch))
         with torch.cuda.stream(self._copying):
             groups = list(batch.groups())
@@ -95,6 +102,7 @@ class Gpu:
         result.copy_(output, non_blocking=True)
         done = torch.cuda.Event(blocking=True)
         done.record(computing)
+        self._started.append(done)
 
         def wait() -> Tensor:
             done.synchronize()

@@ -19,7 +19,7 @@ from worker.device import Gpu, is_out_of_memory
 
 REPEATS = 3
 USUAL_HZ = 44_100
-INPUT = "native 3"  # what batches are made of, and how they are tried: other profiles are measured again
+INPUT = "native 3, two in flight"  # what batches are made of, and how they are tried: other profiles are measured again
 BUSY = 0.5  # of the time: somebody else computes on the GPU
 
 log = logging.getLogger(__name__)

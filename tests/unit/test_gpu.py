@@ -112,6 +112,18 @@ def test_windows_are_copied_while_the_batch_before_them_is_computed_on():
     assert len(scored) == 12 and len(copies) >= 6 and sum(overlapped) >= len(copies) / 2
 
 
+@torch.inference_mode()
+def test_a_third_batch_waits_for_the_first():
+    model = load("vit_b_16_mel", "cuda:0", "off")  # slow enough for several batches to be started in that time
+    gpu, batch = Gpu(model, torch.device("cuda:0"), 0), probe._noise(model, 48)
+    gpu.start(batch)()
+    for _ in range(4):
+        first = gpu._started[0]
+        gpu.start(batch)
+        assert first.query() and not gpu._started[-1].query()
+    gpu.check()
+
+
 @pytest.mark.parametrize("rate, channels", [(44_100, 2), (48_000, 2), (22_050, 1), (44_100, 1)])
 @pytest.mark.parametrize("name", ["musicnn", *STATES])
 def test_regions_as_the_file_has_them_give_what_the_cpu_gives(name, rate, channels):
