@@ -1,12 +1,14 @@
 """Where the windows of a track lie: lengths in, positions out, all in samples at the model's rate."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 REGIONS = 3
 REGION_S = 11.4  # also the published systems' window
+CONTEXT_S = 0.05  # read on both sides of a native region, for the resampler's filter
 GRID = 640  # samples: whole periods of resampling from every usual rate, so that regions of many tracks lie alike
 
 
@@ -85,6 +87,11 @@ class Cut:
     def region_windows(self) -> int:
         """Whole windows in one region: at least one."""
         return max(1, int(REGION_S * self.sample_rate / self.stride))
+
+    def region_frames(self, rate: int) -> int:
+        """Frames at this rate that a native region has: its windows, and CONTEXT_S on both sides."""
+        windows_s = ((self.region_windows - 1) * self.stride + self.window) / self.sample_rate
+        return math.ceil((windows_s + 2 * CONTEXT_S) * rate)
 
     def needed(self, place: Place) -> int:
         """Samples of the window, context in front included, that a track must have for it to count."""

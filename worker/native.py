@@ -4,10 +4,9 @@ import math
 
 import numpy as np
 
-from worker.cut import Cut, Native
+from worker.cut import CONTEXT_S, Cut, Native
 from worker.readers import Broken
 
-CONTEXT_S = 0.05  # read on both sides of a region, so that the resampler's filter sees what the whole track would give
 SILENCE = 32  # the loudest int16 of a window nobody hears: -60 dBFS
 CLEARLY = 4  # times that: audible after resampling too
 GLANCE = 1024  # frames of a window that are looked at first
@@ -22,9 +21,7 @@ def read_native(reader, total: int, cut: Cut, room: np.ndarray) -> tuple[np.ndar
     regions = cut.regions(total)
     if not regions or max(step_in, step_out) > MOST_STEP or regions[0][0].start < 0:
         return None
-    span_s = (regions[0][-1].start - regions[0][0].start + cut.window) / cut.sample_rate
-    frames = math.ceil((span_s + 2 * CONTEXT_S) * reader.rate) + step_in
-    shape = (len(regions), frames, reader.lanes)
+    shape = (len(regions), cut.region_frames(reader.rate) + step_in, reader.lanes)
     if math.prod(shape) > len(room):
         return None
     pcm, leads = room[: math.prod(shape)].reshape(shape), []

@@ -19,7 +19,7 @@ from worker.device import Gpu, is_out_of_memory
 
 REPEATS = 3
 USUAL_HZ = 44_100
-INPUT = "native 3, two in flight"  # what batches are made of, and how they are tried: other profiles are measured again
+INPUT = "native 4"  # what batches are made of, and how they are tried: other profiles are measured again
 BUSY = 0.5  # of the time: somebody else computes on the GPU
 
 log = logging.getLogger(__name__)
@@ -118,8 +118,7 @@ def _noise(model: Model, windows: int) -> Batch:
     """Windows as the children hand them over: regions of tracks in stereo at USUAL_HZ, here always the same ones."""
     cut = model.cut()
     native = Native(USUAL_HZ, (0,) * REGIONS, cut.region_windows, cut.stride)
-    frames = math.ceil((cut.region_windows * cut.stride + cut.window) / model.sample_rate * USUAL_HZ)
-    pcm = torch.randint(-9000, 9000, (REGIONS, frames, 2), dtype=torch.int16).pin_memory()
+    pcm = torch.randint(-9000, 9000, (REGIONS, cut.region_frames(USUAL_HZ), 2), dtype=torch.int16).pin_memory()
     batch = Batch((Piece(pcm, native, 0, len(native)),) * math.ceil(windows / len(native))).part(0, windows)
     if not model.hop:
         return batch
