@@ -14,10 +14,10 @@ import numpy as np
 import soxr
 
 from worker import mpeg
-from worker.cut import REGIONS, Cut, Native, Place
+from worker.cut import CONTEXT_S, REGIONS, Cut, Native, Place
 from worker.errors import Empty, Missing, OutOfMemory, Silent, TrackError, Undecodable, Unreadable
 from worker.mixing import to_int16
-from worker.native import CONTEXT_S, SILENCE, read_native, steps
+from worker.native import SILENCE, read_native, steps
 from worker.readers import Broken, ContainerReader, SoundfileReader
 
 FRONT_BYTES = 64  # of a file: they have the name of an Ogg's codec

@@ -58,4 +58,4 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
 def rounded(samples: np.ndarray) -> np.ndarray:
     """Samples in int16's range, rounded and clipped, in their place. Of what is no number, int16 makes 0."""
     np.rint(samples, out=samples)
-    return np.clip(samples, -FULL_SCALE, FULL_SCALE - 1, out=samples)
+    return samples.clip(-FULL_SCALE, FULL_SCALE - 1, out=samples)

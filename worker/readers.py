@@ -8,6 +8,7 @@ worker.mpeg       mp3, where the system has libmpg123
 import itertools
 import math
 import os
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,6 +22,7 @@ FIFO_BYTES = 1 << 17  # the same of PyAV: with more, it leaves the cache, and ma
 PRE_ROLL_S = 0.5  # decoded and thrown away after a seek: mp3 and aac with SBR are wrong without it
 SHORT_PRE_ROLL_S = 0.1  # is enough for some
 WMA_PRE_ROLL = 4  # blocks of WMA: the one a packet begins in and the one that overlaps the next are lost; twice that
+APE_FRAMES = struct.Struct("<I")
 MISSING_S = 0.1  # an end that comes earlier than the header says by more than this is damage
 BAD_PACKETS = 100
 MOST_FRAMES = 1 << 48  # libsndfile's word for a length that it does not know is more
@@ -140,6 +142,7 @@ class ContainerReader:
         self._origin = stream.start_time or 0
         short = stream.codec_context.name in SHORT_PRE_ROLL or stream.profile == "LC"
         self._pre_roll_s = SHORT_PRE_ROLL_S if short else PRE_ROLL_S
+        self._is_ape = stream.codec_context.name == "ape"
         self._is_wma = stream.codec_context.name in ("wmav1", "wmav2")
         if self._is_wma:
             self._pre_roll_s = WMA_PRE_ROLL * self._wma_block / self.rate
@@ -174,7 +177,7 @@ class ContainerReader:
         self._seek(start)
         at, count, fifo = None, 0, self._av.AudioFifo()  # `at`: where the `count` frames in the fifo begin
         room, last = max(1, FIFO_BYTES // (4 * self._channels)), math.inf if stop is None else stop
-        for frame in self._frames():
+        for frame in self._frames(last):
             if at is None:
                 at = self._position(frame, start)
             samples = frame.samples
@@ -235,6 +238,16 @@ class ContainerReader:
         except (self._av.FFmpegError, OverflowError) as error:  # its own words are of permissions, whatever is wrong
             raise Broken(f"cannot seek to {start / self.rate:.1f} s") from error
 
+    def _shorten(self, packet, last: float) -> None:
+        """Let a packet of Monkey's Audio end at frame `last`: it lasts more than a second, is decoded as a whole, and
+        begins with how many frames it has (`ape_read_packet` and `ape_decode_frame` of FFmpeg)."""
+        if packet.pts is None or packet.size < APE_FRAMES.size:
+            return
+        (frames,) = APE_FRAMES.unpack_from(packet)
+        wanted = last - self._position(packet, 0)
+        if 0 < wanted < frames:
+            packet.update(APE_FRAMES.pack(wanted) + bytes(packet)[APE_FRAMES.size :])
+
     def _position(self, frame, start: int) -> int:
         if self._adts:
             return self._adts.begin(self._adts.number(start / self.rate - self._pre_roll_s), self.rate)
@@ -249,11 +262,14 @@ class ContainerReader:
         """Frames in a block of WMA, by `ff_wma_get_frame_len_bits` of FFmpeg."""
         return 512 if self.rate <= 16_000 else 1024 if self.rate <= 22_050 else 2048
 
-    def _frames(self) -> Iterator:
-        """Decoded frames, around bad packets; Broken when there are too many of these, or no frame at all."""
+    def _frames(self, last: float) -> Iterator:
+        """Decoded frames up to `last` at the least, around bad packets; Broken when there are too many of these, or no
+        frame at all."""
         self._moved = True
         good = bad = 0
         for packet in self._packets():
+            if self._is_ape:
+                self._shorten(packet, last)
             try:
                 frames = packet.decode()
             except self._av.error.EOFError:
