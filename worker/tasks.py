@@ -59,7 +59,7 @@ class JobRun:
         self.progress = JobProgress()
         self.in_a_hurry = task.request.delivery_info.get("routing_key") == "fast"
         self._renew_at = time.monotonic() + station.config.lease_s / 3
-        self._report_at = 0.0
+        self._report_at, self._reported = 0.0, -1
         self._held = True
 
     def run(self) -> int:
@@ -102,11 +102,12 @@ class JobRun:
 
     def report(self) -> None:
         """Tell Flower: "48/64"."""
-        self.task.send_event("task-progress", result=f"{self.progress.stored}/{len(self.job.tracks)}")
+        self._reported = self.progress.stored
+        self.task.send_event("task-progress", result=f"{self._reported}/{len(self.job.tracks)}")
 
     def _tend(self) -> None:
         moment = time.monotonic()
-        if moment >= self._report_at:
+        if moment >= self._report_at and self.progress.stored != self._reported:
             self._report_at = moment + PROGRESS_S
             self.report()
         if moment >= self._renew_at:

@@ -3,10 +3,15 @@
 import json
 import socket
 import sys
+import threading
 import urllib.request
+from collections import defaultdict
 from contextlib import closing
+from itertools import pairwise
 
-from tests.acceptance.person import Person
+from celery import Celery
+
+from tests.acceptance.person import Person, write_noises
 from tests.conftest import wait_until
 
 
@@ -30,3 +35,28 @@ def test_a_worker_is_watched_while_it_works(tmp_path, redis_url, library, proces
     shown = person.types("gpu")
     assert worker["node"] in shown
     assert "musicnn" in shown
+
+
+def test_a_job_says_how_far_it_is_when_it_is_further(tmp_path, redis_url, processes):
+    said, library = defaultdict(list), tmp_path / "music"
+    write_noises(library, 120, 40.0)  # so much that jobs wait for a second
+    with Celery(broker=redis_url).connection_for_read() as connection:
+        handlers = {"task-progress": lambda event: said[event["uuid"]].append(event["result"])}
+        receiver = Celery(broker=redis_url).events.Receiver(connection, handlers=handlers)
+        watching = threading.Thread(target=receiver.capture, kwargs={"wakeup": False}, daemon=True)
+        watching.start()
+        person = Person(tmp_path, {"GENREMILL_BROKER_URL": redis_url, "CUDA_VISIBLE_DEVICES": ""})
+        processes.append(person.start("worker", stdout=None, stderr=None))
+        person.types("enqueue", str(library))
+        wait_until(lambda: person.reads("status")[0]["finished_at"], timeout_s=60)
+        jobs = dict(person.queries("SELECT id, tracks FROM job"))
+        wait_until(lambda: {uuid: results[-1] for uuid, results in said.items()} == ends(jobs), timeout_s=10)
+        receiver.should_stop = True
+        watching.join(10)
+    assert all(results[0].startswith("0/") for results in said.values())
+    assert all(earlier != later for results in said.values() for earlier, later in pairwise(results))
+
+
+def ends(jobs: dict[str, int]) -> dict[str, str]:
+    """What each job says at its end, by its id."""
+    return {job_id: f"{tracks}/{tracks}" for job_id, tracks in jobs.items()}
