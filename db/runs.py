@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 from sqlalchemy import Connection, and_, exists, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -118,10 +119,12 @@ def _tracks_of(run_id: int):
     return select(Track.id).where(Track.library_id.in_(libraries), Track.missing_since.is_(None))
 
 
+@cache
 def _audio_hash_now():
     return select(Track.audio_hash).where(Track.id == Prediction.track_id).scalar_subquery()
 
 
+@cache
 def _is_stale():
     """The file's audio changed, or the prediction that stood for this one is no longer of the same audio."""
     source, original = aliased(Prediction), aliased(Track)
