@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from worker.mixing import FULL_SCALE, bounded
-from worker.mp3_frames import INDEX_STEP, constant_index, read_front, sample_rate, walk
+from worker.mp3_frames import INDEX_STEP, MOST_BEFORE, SAYING, constant_frames, read_front, sample_rate, walk
 from worker.readers import MISSING_S, MOST_FRAMES, Broken, complete
 
 LIBRARY = "libmpg123.so.0"
@@ -19,7 +19,6 @@ MONO_MIX, QUIET, GAPLESS, FORCE_FLOAT, SKIP_ID3V2 = 0x4, 0x20, 0x40, 0x400, 0x20
 OK, DONE = 0, -12
 ENCODINGS = {np.dtype(np.int16): 0xD0, np.dtype(np.float32): 0x200}
 
-RESERVOIR_FRAMES = 10  # decoded before a seek's target: a frame refers to that many before it at the lowest bit rate
 BLOCK_FRAMES = 1 << 16
 FLAT = 0.9  # of the band at half the rate, from 0 Hz on: what is above loses up to 26 dB
 
@@ -57,7 +56,7 @@ class MpegReader:
     def _open(self, path: bytes, halvings: int) -> int:
         """Frames a second."""
         flags = MONO_MIX | QUIET | GAPLESS | SKIP_ID3V2 | (FORCE_FLOAT if self._dtype == np.float32 else 0)
-        for name, value in ((FLAGS, flags), (PREFRAMES, RESERVOIR_FRAMES), (DOWN_SAMPLE, halvings)):
+        for name, value in ((FLAGS, flags), (PREFRAMES, MOST_BEFORE), (DOWN_SAMPLE, halvings)):
             self._check(self._library.mpg123_param(self._handle, name, value, 0.0))
         self._check(self._library.mpg123_open(self._handle, path))
         rate, channels, encoding = c_long(), c_int(), c_int()
@@ -68,14 +67,14 @@ class MpegReader:
 
     def _count(self, fd: int, front: bytes, at: int) -> int:
         """Frames; what spares libmpg123 a walk through the file is told it."""
-        index, walked = constant_index(front, at), 0
-        if index is None:
-            index, walked = walk(fd, at)
-        if index is not None:
-            self._check(self._library.mpg123_set_index_64(self._handle, index.ctypes.data, INDEX_STEP, len(index)))
-        if not any(word in front for word in (b"Xing", b"Info", b"VBRI")):  # nothing says how long it is
-            if walked:
-                return walked >> self._halvings
+        found = constant_frames(front, at) or walk(fd, at)
+        if found:
+            starts = found.starts
+            self._check(self._library.mpg123_set_index_64(self._handle, starts.ctypes.data, INDEX_STEP, len(starts)))
+            self._check(self._library.mpg123_param(self._handle, PREFRAMES, found.before, 0.0))
+        if not any(word in front for word in (*SAYING, b"VBRI")):  # nothing says how long it is
+            if found:
+                return found.samples >> self._halvings
             self._check(self._library.mpg123_scan(self._handle))
         frames = self._library.mpg123_length_64(self._handle)
         if frames < 0:  # what its first frame says makes no sense

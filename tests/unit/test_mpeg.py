@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile as sf
@@ -11,7 +12,7 @@ from tests import audio
 from worker import decode, mpeg
 from worker.cut import Cut
 from worker.decode import read_windows
-from worker.mp3_frames import INDEX_STEP, constant_index, walk
+from worker.mp3_frames import INDEX_STEP, Frames, constant_frames, read_front, walk
 from worker.mpeg import MpegReader
 from worker.readers import Broken, ContainerReader, SoundfileReader
 
@@ -38,6 +39,7 @@ KINDS = {  # sample rate, channels, how it is encoded
     "constant, 48 kHz": (48_000, 2, {"bitrate_mode": "CONSTANT", "compression_level": 0.4}),
     "constant, MPEG-2": (22_050, 2, {"bitrate_mode": "CONSTANT", "compression_level": 0.4}),
     "variable": (44_100, 2, {"bitrate_mode": "VARIABLE", "compression_level": 0.5}),
+    "32 kbit": (44_100, 2, {"bit_rate": 32_000}),  # what says so does not fit a frame of that bit rate
     "without a header": (44_100, 2, {"bitrate_mode": "VARIABLE", "compression_level": 0.5}),
 }
 
@@ -47,13 +49,25 @@ def track(request, tmp_path_factory):
     rate, channels, encoding = KINDS[request.param]
     path = tmp_path_factory.mktemp(request.param.replace(" ", "-")) / "a.mp3"
     samples = noise(rate, channels)
-    with sf.SoundFile(path, "w", rate, channels, format="MP3", **encoding) as file:
-        for at in range(0, len(samples), rate):
-            file.write(samples[at : at + rate])
+    if "bit_rate" in encoding:
+        write_with_ffmpeg(path, samples, rate, **encoding)
+    else:
+        with sf.SoundFile(path, "w", rate, channels, format="MP3", **encoding) as file:
+            for at in range(0, len(samples), rate):
+                file.write(samples[at : at + rate])
     if request.param == "without a header":
         data = path.read_bytes()
         path.write_bytes(data[data.index(b"\xff\xfb", data.index(b"Xing")) :])
     return os.fsencode(path)
+
+
+def write_with_ffmpeg(path, samples, rate, bit_rate):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libmp3lame", rate=rate, layout="stereo", bit_rate=bit_rate)
+        frame = av.AudioFrame.from_ndarray(samples.T.copy(), "fltp", "stereo")
+        frame.sample_rate = rate
+        for part in (frame, None):
+            container.mux(stream.encode(part))
 
 
 def opened(path, hears_hz):
@@ -109,43 +123,50 @@ def test_half_the_rate_has_what_is_heard_and_is_taken_only_then(track):
 
 def test_a_constant_bit_rate_is_an_index(track):
     data = data_of(track)
-    index = constant_index(data[:2048], 0)
+    found = constant_frames(data[:2048], 0)
     if b"constant" not in track:
-        assert index is None
+        assert found is None
         return
-    for at in index[1:].tolist():
+    for at in found.starts[1:].tolist():
         ahead = data[at : at + 5]
         assert any(ahead[i] == 0xFF and ahead[i + 1] & 0xE6 == 0xE2 for i in range(4))
-    assert len(index) * INDEX_STEP * 1152 * 2 > SECONDS * 22_050
+    assert len(found.starts) * INDEX_STEP * 1152 * 2 > SECONDS * 22_050
 
 
 def test_a_tag_in_front_moves_the_index():
     frame = bytes.fromhex("fffb9000") + bytes(32) + b"Info" + (3).to_bytes(4) + (100).to_bytes(4) + (41_796).to_bytes(4)
-    plain, moved = constant_index(frame + bytes(400), 0), constant_index(frame + bytes(400), 1000)
-    assert plain[0] == 417 and (moved - plain == 1000).all()
-    assert constant_index(frame.replace((100).to_bytes(4), (900).to_bytes(4)) + bytes(400), 0) is None
-    assert constant_index(frame[:-8], 0) is None
+    plain, moved = (constant_frames(frame + bytes(400), at) for at in (0, 1000))
+    assert plain.starts[0] == 417 and (moved.starts - plain.starts == 1000).all()
+    assert constant_frames(frame.replace((100).to_bytes(4), (900).to_bytes(4)) + bytes(400), 0) is None
+    assert constant_frames(frame[:-8], 0) is None
+
+
+@pytest.mark.parametrize(
+    "kbit_s, rate, before", [(320, 44_100, 3), (192, 44_100, 3), (128, 44_100, 4), (64, 44_100, 5), (32, 48_000, 11)]
+)
+def test_as_many_frames_are_decoded_before_another_as_may_have_its_beginning(kbit_s, rate, before):
+    assert Frames(np.zeros(1), 144_000 * kbit_s / rate).before == before
 
 
 def walk_through(path):
     fd = os.open(path, os.O_RDONLY)
     try:
-        return walk(fd, 0)
+        return walk(fd, read_front(fd)[1])
     finally:
         os.close(fd)
 
 
 def test_a_walk_finds_every_frame_or_nothing(track, tmp_path):
-    starts, samples = walk_through(track)
-    data = data_of(track)
-    assert all(data[start] == 0xFF and data[start + 1] & 0xE0 == 0xE0 for start in starts.tolist())
-    assert samples == pytest.approx(SECONDS * rate_of(track), abs=3 * 1152)
+    found, data = walk_through(track), data_of(track)
+    assert all(data[start] == 0xFF and data[start + 1] & 0xE0 == 0xE0 for start in found.starts.tolist())
+    assert found.smallest * INDEX_STEP <= np.diff(found.starts).min()
+    assert found.samples == pytest.approx(SECONDS * rate_of(track), abs=3 * 1152)
     tagged, damaged, short = (tmp_path / name for name in ("tagged.mp3", "damaged.mp3", "short.mp3"))
     tagged.write_bytes(data + b"TAG" + bytes(125))
     damaged.write_bytes(data[: len(data) // 2] + bytes(9) + data[len(data) // 2 :])
     short.write_bytes(data[:1000])
-    assert walk_through(tagged)[1] == samples
-    assert walk_through(damaged) == walk_through(short) == (None, 0)
+    assert walk_through(tagged).samples == found.samples
+    assert walk_through(damaged) is None and walk_through(short) is None
 
 
 def test_without_the_library_soundfile_reads_it(track, monkeypatch):
