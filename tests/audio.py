@@ -20,6 +20,8 @@ PYAV = {
     "aac": ("adts", "aac"),
     "wma": ("asf", "wmav2"),
     "webm": ("webm", "libopus"),
+    "oga": ("ogg", "flac"),
+    "adpcm": ("wav", "adpcm_ms"),
 }
 LOWEST_HZ, HZ_PER_S = 200.0, 20.0
 

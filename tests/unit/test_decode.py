@@ -150,6 +150,17 @@ def test_what_is_not_adts_has_no_index(tmp_path, data):
     assert adts_index(os.fsencode(tmp_path / "gone.aac"), 0) is None
 
 
+@pytest.mark.parametrize("kind, rate", [("oga", 48_000), ("adpcm", 96_000)])
+def test_what_ffmpeg_misplaces_after_a_seek_is_read_from_its_beginning(tmp_path, kind, rate):
+    path = audio.write(
+        tmp_path / f"a.{kind}", audio.sweep(40, rate, level=0.01), rate
+    )  # a page of Ogg has many packets
+    reader = ContainerReader(os.fsencode(path))
+    whole = np.concatenate(list(reader.blocks(0, None)))
+    for start in (4 * rate, 21 * rate, 33 * rate, 12 * rate):
+        assert np.array_equal(np.concatenate(list(reader.blocks(start, start + rate))), whole[start : start + rate])
+
+
 def test_wma_is_found_to_the_millisecond_of_its_clock(tracks):
     reader = ContainerReader(os.fsencode(tracks("wma")))
     whole = np.concatenate(list(reader.blocks(0, None)))
