@@ -86,8 +86,8 @@ def walk(fd: int, at: int) -> Frames | None:
         return None
     sizes = _sizes(front[1], front[2])
     while not tagged and (size := os.preadv(fd, [chunk], at)) >= HEADER_BYTES:
-        offset = _follow(memoryview(chunk)[:size], at, front[1] | 1, sizes, starts)
-        tagged = chunk[offset : offset + 3] in TAGS
+        offset = _follow(chunk, size, at, front[1] | 1, sizes, starts)
+        tagged = chunk[offset : min(offset + 3, size)] in TAGS
         if offset <= size - HEADER_BYTES and not tagged:
             return None
         at += offset
@@ -99,17 +99,17 @@ def walk(fd: int, at: int) -> Frames | None:
     return Frames(found[::INDEX_STEP].copy(), np.diff(found).min(), len(found) * (1152 if front[1] & 0x08 else 576))
 
 
-def _follow(chunk: memoryview, at: int, second: int, sizes: list[int], starts: array) -> int:
-    """Add where frames begin in a chunk that is at byte `at` of the file and begins with one. Returns where in it the
-    next thing begins: a frame whose header is not all there, or something else. second: the headers' second byte, but
-    for its last bit, which says whether there is a checksum."""
-    offset, last = 0, len(chunk) - HEADER_BYTES
+def _follow(chunk: bytearray, size: int, at: int, second: int, sizes: list[int], starts: array) -> int:
+    """Add where frames begin in a chunk of so many bytes that is at byte `at` of the file and begins with one. Returns
+    where in it the next thing begins: a frame whose header is not all there, or something else. second: the headers'
+    second byte, but for its last bit, which says whether there is a checksum."""
+    offset, last, add = 0, size - HEADER_BYTES, starts.append
     while offset <= last and chunk[offset] == 0xFF and chunk[offset + 1] | 1 == second:
-        size = sizes[chunk[offset + 2]]
-        if not size:
+        frame = sizes[chunk[offset + 2]]
+        if not frame:
             break
-        starts.append(at + offset)
-        offset += size
+        add(at + offset)
+        offset += frame
     return offset
 
 
