@@ -21,14 +21,14 @@ BLOCK_BYTES = 1 << 17  # what a reader holds decoded at a time
 FIFO_BYTES = 1 << 17  # the same of PyAV: with more, it leaves the cache, and malloc gives it back each time
 PRE_ROLL_S = 0.5  # decoded and thrown away after a seek: mp3 and aac with SBR are wrong without it
 SHORT_PRE_ROLL_S = 0.1  # is enough for some
-FROM_START_S = 1e9  # before every place: of what lies elsewhere than FFmpeg says after a seek
+FROM_START_S = 1e9  # before every place: of formats and codecs (MISPLACED) that FFmpeg finds elsewhere after a seek
 WMA_PRE_ROLL = 4  # blocks of WMA: the one a packet begins in and the one that overlaps the next are lost; twice that
 APE_FRAMES = struct.Struct("<I")
 MISSING_S = 0.1  # an end that comes earlier than the header says by more than this is damage
 BAD_PACKETS = 100
 MOST_FRAMES = 1 << 48  # libsndfile's word for a length that it does not know is more
 SHORT_PRE_ROLL = ("vorbis", "opus", "flac", "alac", "wavpack", "ape")  # codecs, and AAC of low complexity
-MISPLACED = (("ogg", "flac"), ("wav", "adpcm_ms"), ("wav", "adpcm_ima_wav"))  # formats and codecs
+MISPLACED = (("ogg", "flac"), ("ogg", "speex"), ("wav", "adpcm_ms"), ("wav", "adpcm_ima_wav"))
 COUNTED = ("aac",)  # formats whose duration FFmpeg only guesses, from the first bit rates
 
 
