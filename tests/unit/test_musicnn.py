@@ -39,6 +39,18 @@ def test_probabilities_of_the_patches(reference, model):
     assert np.abs(found - reference["probabilities"]).max() < 1e-4
 
 
+@pytest.mark.parametrize("channels, frames, bands", [(5, 7, 38), (3, 7, 67), (4, 128, 1), (2, 33, 1), (1, 4, 1)])
+@pytest.mark.parametrize("patch_frames", [187, 192, 20])
+@torch.inference_mode()
+def test_on_a_cpu_a_convolutions_maxima_are_those_of_the_convolution(channels, frames, bands, patch_frames):
+    torch.manual_seed(0)
+    frontend, x = musicnn.Frontend(channels, frames, bands), torch.randn(2, 1, patch_frames, 96)
+    expected = frontend.conv(frontend._padded(x)).amax(3)
+    found = frontend._loudest(x)
+    assert found.shape == expected.shape == (2, channels, patch_frames)
+    assert (found - expected).abs().max() < 1e-5
+
+
 @torch.inference_mode()
 def test_patches_and_probabilities_from_audio(reference, model):
     names = [str(name) for name in reference["names"]]
