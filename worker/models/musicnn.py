@@ -92,7 +92,7 @@ class Frontend(nn.Module):
     def _matrix(self) -> Tensor:
         """From a band's frames to BLOCK frames of every channel: (BLOCK + kernel - 1, BLOCK * channels)."""
         kernel = self.conv.weight.detach()[:, 0, :, 0].T
-        rows = torch.zeros(BLOCK + self.frames - 1, BLOCK, self.conv.out_channels)
+        rows = kernel.new_zeros(BLOCK + self.frames - 1, BLOCK, self.conv.out_channels)
         for frame in range(BLOCK):
             rows[frame : frame + self.frames, frame] = kernel
         return rows.flatten(1)
