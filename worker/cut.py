@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 REGIONS = 3
 REGION_S = 11.4  # also the published systems' window
-CONTEXT_S = 0.05  # read on both sides of a native region, for the resampler's filter
+CONTEXT_S = 0.05  # read on both sides of what is resampled, for the filter
 GRID = 640  # samples: whole periods of resampling from every usual rate, so that regions of many tracks lie alike
 
 

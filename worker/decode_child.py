@@ -34,7 +34,7 @@ TRACK, SLOT = b"T", b"S"  # read this file into that slot | go on in that slot
 TAKEN, WINDOWS, LAST, NEED, END, FAILED = b"K", b"W", b"L", b"N", b"E", b"F"
 MESSAGE_BYTES = 1 << 17
 
-YIELDING = 10  # nice: a core goes first to who scans, predicts, stores results or feeds the children
+NICENESS = 10  # a core goes first to who scans, predicts, stores results or feeds the children
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def main(arguments: list[str]) -> int:
         print("worker.decode_child is started by the worker; run `genremill worker` instead", file=sys.stderr)
         return 2
     threading.Thread(target=_end_with_parent, args=(share.control,), daemon=True).start()
-    os.nice(YIELDING)
+    os.nice(NICENESS)
     pcm = share.map()
     _limit_memory(share.memory_mib)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # mpg123 writes a page about every broken file

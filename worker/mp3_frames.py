@@ -16,8 +16,8 @@ CHUNK_BYTES = 1 << 18
 HEADER_BYTES = 4
 RESERVOIR_BYTES = 511  # of earlier frames that may hold the beginning of a frame's data
 NO_DATA_BYTES = 38  # of a frame, at most: its header, checksum and side information
-MOST_BEFORE = 20  # frames
-SAYING = (b"Xing", b"Info")  # in a first frame that says what follows: of variable, of constant bit rate
+MOST_PREFRAMES = 20  # frames
+INFO_TAGS = (b"Xing", b"Info")  # in a first frame that says what follows: of variable, of constant bit rate
 TAGS = (b"TAG", b"APE")  # what may follow the last frame
 KBIT_S = {  # of layer III, by MPEG version
     1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
@@ -33,10 +33,10 @@ class Frames(NamedTuple):
     samples: int = 0  # of all frames; 0: its first frame says it
 
     @property
-    def before(self) -> int:
+    def preframes(self) -> int:
         """Frames that have to be decoded before another one, so that this is right: with the frame in front of it, it
         overlaps, and either may have its beginning in earlier ones."""
-        return min(MOST_BEFORE, 2 + math.ceil(RESERVOIR_BYTES / max(1, self.smallest - NO_DATA_BYTES)))
+        return min(MOST_PREFRAMES, 2 + math.ceil(RESERVOIR_BYTES / max(1, self.smallest - NO_DATA_BYTES)))
 
 
 def read_front(fd: int) -> tuple[bytes, int]:
@@ -93,7 +93,7 @@ def walk(fd: int, at: int) -> Frames | None:
         at += offset
     if not (tagged or at == os.fstat(fd).st_size):
         return None
-    found = np.array(starts, np.int64)[any(word in front for word in SAYING) :]  # that one has no audio
+    found = np.array(starts, np.int64)[any(word in front for word in INFO_TAGS) :]  # that one has no audio
     if len(found) < 2:
         return None
     return Frames(found[::INDEX_STEP].copy(), np.diff(found).min(), len(found) * (1152 if front[1] & 0x08 else 576))

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from worker.mixing import FULL_SCALE, bounded
-from worker.mp3_frames import INDEX_STEP, MOST_BEFORE, SAYING, constant_frames, read_front, sample_rate, walk
+from worker.mp3_frames import INDEX_STEP, INFO_TAGS, MOST_PREFRAMES, constant_frames, read_front, sample_rate, walk
 from worker.readers import MISSING_S, MOST_FRAMES, Broken, complete
 
 LIBRARY = "libmpg123.so.0"
@@ -56,7 +56,7 @@ class MpegReader:
     def _open(self, path: bytes, halvings: int) -> int:
         """Frames a second."""
         flags = MONO_MIX | QUIET | GAPLESS | SKIP_ID3V2 | (FORCE_FLOAT if self._dtype == np.float32 else 0)
-        for name, value in ((FLAGS, flags), (PREFRAMES, MOST_BEFORE), (DOWN_SAMPLE, halvings)):
+        for name, value in ((FLAGS, flags), (PREFRAMES, MOST_PREFRAMES), (DOWN_SAMPLE, halvings)):
             self._check(self._library.mpg123_param(self._handle, name, value, 0.0))
         self._check(self._library.mpg123_open(self._handle, path))
         rate, channels, encoding = c_long(), c_int(), c_int()
@@ -71,8 +71,8 @@ class MpegReader:
         if found:
             starts = found.starts
             self._check(self._library.mpg123_set_index_64(self._handle, starts.ctypes.data, INDEX_STEP, len(starts)))
-            self._check(self._library.mpg123_param(self._handle, PREFRAMES, found.before, 0.0))
-        if not any(word in front for word in (*SAYING, b"VBRI")):  # nothing says how long it is
+            self._check(self._library.mpg123_param(self._handle, PREFRAMES, found.preframes, 0.0))
+        if not any(word in front for word in (*INFO_TAGS, b"VBRI")):  # nothing says how long it is
             if found:
                 return found.samples >> self._halvings
             self._check(self._library.mpg123_scan(self._handle))

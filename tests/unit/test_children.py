@@ -16,7 +16,7 @@ from tests import audio
 from worker.children import Block, DecodePool
 from worker.cut import Cut
 from worker.decode import read_windows
-from worker.decode_child import YIELDING
+from worker.decode_child import NICENESS
 from worker.errors import Crashed, Missing, OutOfMemory, TimedOut, TrackError
 
 MUSICNN = Cut(16_000, 47_872)
@@ -354,7 +354,7 @@ def test_ctrl_c_is_the_parents_to_handle(pool_of, music):
 def test_whoever_feeds_the_children_goes_before_them(pool_of, music):
     assert send(pool_of(), music).wait() is None
     (pid,) = child_pids()
-    assert os.getpriority(os.PRIO_PROCESS, pid) == min(os.getpriority(os.PRIO_PROCESS, 0) + YIELDING, 19)
+    assert os.getpriority(os.PRIO_PROCESS, pid) == min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, 19)
 
 
 @pytest.mark.parametrize("module", ["worker.children", "worker.decode_child"])

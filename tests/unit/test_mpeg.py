@@ -142,10 +142,10 @@ def test_a_tag_in_front_moves_the_index():
 
 
 @pytest.mark.parametrize(
-    "kbit_s, rate, before", [(320, 44_100, 3), (192, 44_100, 3), (128, 44_100, 4), (64, 44_100, 5), (32, 48_000, 11)]
+    "kbit_s, rate, preframes", [(320, 44_100, 3), (192, 44_100, 3), (128, 44_100, 4), (64, 44_100, 5), (32, 48_000, 11)]
 )
-def test_as_many_frames_are_decoded_before_another_as_may_have_its_beginning(kbit_s, rate, before):
-    assert Frames(np.zeros(1), 144_000 * kbit_s / rate).before == before
+def test_as_many_frames_are_decoded_before_another_as_may_have_its_beginning(kbit_s, rate, preframes):
+    assert Frames(np.zeros(1), 144_000 * kbit_s / rate).preframes == preframes
 
 
 def walk_through(path):

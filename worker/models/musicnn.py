@@ -64,32 +64,32 @@ class Frontend(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self._loudest(x) * self.scale.sign()) * self.scale + self.shift
+        return F.relu(self._maxima(x) * self.scale.sign()) * self.scale + self.shift
 
-    def _loudest(self, x: Tensor) -> Tensor:
+    def _maxima(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu":
             return self.conv(self._padded(x)).amax(3)
         if self.conv.kernel_size[1] == 1:
-            return self._multiplied(x)
-        return F.conv2d(self._padded(x).transpose(2, 3), self._turned, self.conv.bias).amax(2)
+            return self._maxima_by_product(x)
+        return F.conv2d(self._padded(x).transpose(2, 3), self._transposed, self.conv.bias).amax(2)
 
     def _padded(self, x: Tensor, more: int = 0) -> Tensor:
         return F.pad(x, (0, 0, (self.frames - 1) // 2, self.frames // 2 + more))
 
-    def _multiplied(self, x: Tensor) -> Tensor:
+    def _maxima_by_product(self, x: Tensor) -> Tensor:
         """The maxima of a convolution over time, BLOCK frames at a time."""
         batch, _, frames, _ = x.shape
-        around = self._padded(x[:, 0], -frames % BLOCK).unfold(1, len(self._matrix), BLOCK)
-        maxima = (around @ self._matrix).amax(2).reshape(batch, -1, self.conv.out_channels)
+        around = self._padded(x[:, 0], -frames % BLOCK).unfold(1, len(self._toeplitz), BLOCK)
+        maxima = (around @ self._toeplitz).amax(2).reshape(batch, -1, self.conv.out_channels)
         return maxima[:, :frames].transpose(1, 2) + self.conv.bias[:, None]
 
     @cached_property
-    def _turned(self) -> Tensor:
+    def _transposed(self) -> Tensor:
         """The kernels with time innermost."""
         return self.conv.weight.detach().transpose(2, 3).contiguous()
 
     @cached_property
-    def _matrix(self) -> Tensor:
+    def _toeplitz(self) -> Tensor:
         """From a band's frames to BLOCK frames of every channel: (BLOCK + kernel - 1, BLOCK * channels)."""
         kernel = self.conv.weight.detach()[:, 0, :, 0].T
         rows = kernel.new_zeros(BLOCK + self.frames - 1, BLOCK, self.conv.out_channels)
