@@ -73,8 +73,10 @@ class Gpu:
         return torch.cuda.get_device_name(self._device)
 
     def free_bytes(self) -> int:
-        """VRAM that a batch may use now: what is free on the card, whoever uses the rest, and what this process's
-        allocator keeps, less the margin. What it keeps goes back to the card when others leave less than the margin."""
+        """VRAM that a batch may use now that it may be started: what is free on the card, whoever uses the rest, and
+        what this process's allocator keeps, less the margin. What it keeps goes back to the card when others leave less
+        than the margin."""
+        self._wait_for_room()
         free, _ = torch.cuda.mem_get_info(self._device)
         kept = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         if free < self._margin_bytes and kept:
@@ -86,8 +88,7 @@ class Gpu:
     def start(self, batch: Batch) -> Result:
         """Begin to predict a batch, whose memory has to stay as it is until there are results. Raises a RuntimeError
         that is_out_of_memory() knows when it does not fit."""
-        if len(self._started) == IN_FLIGHT:
-            self._started[0].synchronize()
+        self._wait_for_room()
         computing, size = torch.cuda.current_stream(self._device), size_for(len(batch))
         with torch.cuda.stream(self._copying):
             groups = list(batch.groups())
@@ -109,6 +110,11 @@ class Gpu:
             return result
 
         return wait
+
+    def _wait_for_room(self) -> None:
+        """Until fewer than IN_FLIGHT batches are on the GPU."""
+        if len(self._started) == IN_FLIGHT:
+            self._started[0].synchronize()
 
     def _copy(self, values: Tensor, size: int) -> Tensor:
         """The values (windows,) on the GPU, filled up with zeros to so many."""

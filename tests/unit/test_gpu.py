@@ -121,6 +121,8 @@ def test_a_third_batch_waits_for_the_first():
         first = gpu._started[0]
         gpu.start(batch)
         assert first.query() and not gpu._started[-1].query()
+    first = gpu._started[0]
+    assert not first.query() and gpu.free_bytes() and first.query()  # what is free is asked when it may be started
     gpu.check()
 
 
