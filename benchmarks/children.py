@@ -8,9 +8,10 @@ import argparse
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
-from benchmarks.decoding import decode_alone
+from benchmarks.decoding import Children
 from worker.cut import Cut
 
 CUT = Cut(16_000, 47_872, band_hz=8_000, native=True)  # musicnn's on a GPU
@@ -42,12 +43,10 @@ def main() -> None:
 
 def run(tracks: list[Path], others: list[Path], children: int) -> tuple[float, float]:
     """Tracks a second, and how many cores the parent used meanwhile."""
-    results = decode_alone([others, tracks], others, CUT, children)
-    next(results)
-    began, used = time.perf_counter(), time.process_time()
-    rate, _ = next(results)
-    parent = (time.process_time() - used) / (time.perf_counter() - began)
-    results.close()
+    with closing(Children(CUT, others, children)) as decoding:
+        began, used = time.perf_counter(), time.process_time()
+        rate, _ = decoding.decode(tracks)
+        parent = (time.process_time() - used) / (time.perf_counter() - began)
     return rate, parent
 
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,27 +46,24 @@ class Tally:
             self._changed.wait_for(lambda: self.tracks == tracks)
 
 
-def decode_alone(
-    parts: Sequence[Sequence[Path]], warm_up: Sequence[Path], cut: Cut, children: int = 0
-) -> Iterator[tuple[float, int]]:
-    """Of each part of the tracks, one after the other: tracks a second of so many decode children, or as many as a
-    worker has, and the windows that came out."""
-    config = settings.load()
-    pool = DecodePool(children or config.children_beside(config.device), native=cut.native)
-    try:
-        _decode(pool, warm_up, cut)
-        for tracks in parts:
-            began = time.perf_counter()
-            windows = _decode(pool, tracks, cut)
-            yield len(tracks) / (time.perf_counter() - began), windows
-    finally:
-        pool.close()
+class Children:
+    """So many decode children, or as many as a worker has, whose windows nobody uses. Warm, once they are there."""
 
+    def __init__(self, cut: Cut, warm_up: Sequence[Path], children: int = 0):
+        config = settings.load()
+        self._cut = cut
+        self._pool = DecodePool(children or config.children_beside(config.device), native=cut.native)
+        self.decode(warm_up)
 
-def _decode(pool: DecodePool, tracks: Sequence[Path], cut: Cut) -> int:
-    tally = Tally()
-    for track in tracks:
-        pool.submit(bytes(track), cut, tally)
-    tally.wait(len(tracks))
-    assert not tally.errors, tally.errors[0]
-    return tally.count
+    def decode(self, tracks: Sequence[Path]) -> tuple[float, int]:
+        """Tracks a second, and the windows that came out."""
+        tally, began = Tally(), time.perf_counter()
+        for track in tracks:
+            self._pool.submit(bytes(track), self._cut, tally)
+        tally.wait(len(tracks))
+        assert not tally.errors, tally.errors[0]
+        return len(tracks) / (time.perf_counter() - began), tally.count
+
+    def close(self) -> None:
+        """End them."""
+        self._pool.close()

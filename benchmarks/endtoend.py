@@ -1,13 +1,15 @@
-"""The product against its own limit, the decode children alone: before it, and after it."""
+"""The product against its own limit, decode children alone: each run has theirs right before and right after it."""
 
 import argparse
 import os
 import statistics
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 
-from benchmarks import decoding, product
+from benchmarks import product
+from benchmarks.decoding import Children, cut_of
 from benchmarks.product import Measured
 from worker.checkpoints import Checkpoint
 from worker.cut import Cut
@@ -18,7 +20,7 @@ def main(options: argparse.Namespace) -> None:
     checkpoint = product.with_weights(options.model)
     tracks = files(options.folder / "tracks")
     assert len(tracks) >= options.tracks, f"{options.folder} has {len(tracks)} tracks"
-    cut = decoding.cut_of(checkpoint, options.device)
+    cut = cut_of(checkpoint, options.device)
     if options.also:
         small = [first(options.folder, options.also, number) for number in range(options.times)]
         compare(options, small, checkpoint, cut)
@@ -33,15 +35,17 @@ def compare(options: argparse.Namespace, roots: list[Path], checkpoint: Checkpoi
     print(
         f"{len(parts)} x {len(parts[0])} tracks, {size / 1e9:.2f} GB, {options.model} on {options.device}", flush=True
     )
-    before = [] if options.no_limit else decoded(cut, parts, files(others))
-    runs = run(roots, others, checkpoint)
-    for measured in runs:
-        say(measured)
-    if before:
-        after = decoded(cut, parts, files(others))
-        windows = [[count for _, count in results] for results in (before, after)]
-        assert windows == [[measured.windows for measured in runs]] * 2, (windows, runs)
-        say_ratios(runs, [(a + b) / 2 for (a, _), (b, _) in zip(before, after, strict=True)])
+    pairs = []
+    with closing(Children(cut, files(others))) as decoding, product.running() as (stack, database):
+        product.warm_up(stack, database, others, checkpoint)
+        for root, tracks in zip(roots, parts, strict=True):
+            before, windows = decoding.decode(tracks)
+            measured = product.measure(stack, database, root, checkpoint)
+            after, again = decoding.decode(tracks)
+            assert windows == measured.windows == again, (windows, measured.windows, again)
+            pairs.append((measured, (before + after) / 2))
+            say(measured, before, after)
+    say_ratios(pairs)
 
 
 def first(folder: Path, count: int, number: int = 0) -> Path:
@@ -63,24 +67,11 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def decoded(cut: Cut, parts: list[list[Path]], others: list[Path]) -> list[tuple[float, int]]:
-    """Tracks a second of the decode children alone, of each part, and the windows."""
-    results = list(decoding.decode_alone(parts, others, cut))
-    print(f"decode children alone: {', '.join(f'{per_s:.1f}' for per_s, _ in results)} tracks/s", flush=True)
-    return results
-
-
-def run(roots: list[Path], others: Path, checkpoint: Checkpoint) -> list[Measured]:
-    """The product, from an empty database, its worker up."""
-    with product.running() as (stack, database):
-        product.warm_up(stack, database, others, checkpoint)
-        return [product.measure(stack, database, root, checkpoint) for root in roots]
-
-
-def say(measured: Measured) -> None:
-    """What was measured of the product."""
+def say(measured: Measured, before: float, after: float) -> None:
+    """What was measured of the product, and of the decode children before and after it."""
     tracks, spent = measured.tracks, measured.spent
     print(f"all done, counts balanced, every score there once; amp {measured.amp}, tracks by node {measured.by_node}")
+    print(f"decode children alone             {before:8.2f} and {after:.2f} tracks/s")
     print(f"from the order to the run's end   {measured.wall_s:8.2f} s  {tracks / measured.wall_s:8.2f} tracks/s")
     print(
         f"the workers                       {measured.worker_s:8.2f} s  {tracks / measured.worker_s:8.2f} tracks/s  "
@@ -93,12 +84,10 @@ def say(measured: Measured) -> None:
     )
 
 
-def say_ratios(runs: list[Measured], limits: list[float]) -> None:
+def say_ratios(pairs: list[tuple[Measured, float]]) -> None:
     """Both rates of the product by the limit: of each run, and their median."""
-    print(f"limit {', '.join(f'{limit:.1f}' for limit in limits)} tracks/s (the mean of before and after)")
+    print(f"limit {', '.join(f'{limit:.1f}' for _, limit in pairs)} tracks/s (the mean of before and after)")
     for name, took in (("from the order", "wall_s"), ("the workers", "worker_s")):
-        ratios = [
-            measured.tracks / getattr(measured, took) / limit for measured, limit in zip(runs, limits, strict=True)
-        ]
+        ratios = [measured.tracks / getattr(measured, took) / limit for measured, limit in pairs]
         each = f"   (each: {', '.join(f'{ratio:.3f}' for ratio in ratios)})" if len(ratios) > 1 else ""
         print(f"{name:14} / limit = {statistics.median(ratios):.3f}{each}", flush=True)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.decoding import decode_alone
+from benchmarks.decoding import Children
 from worker import ahead
 from worker.cut import Cut
 
@@ -50,8 +50,8 @@ def main() -> None:
 def rate(folder: Path, names: list[str]) -> float:
     """Tracks a second of the decode children."""
     paths = [folder / name for name in names]
-    ((per_s, _),) = decode_alone([paths[2:]], paths[:2], CUT)
-    return per_s
+    with contextlib.closing(Children(CUT, paths[:2])) as decoding:
+        return decoding.decode(paths[2:])[0]
 
 
 @contextlib.contextmanager
