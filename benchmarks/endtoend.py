@@ -69,7 +69,7 @@ def files(folder: Path) -> list[Path]:
 
 def say(measured: Measured, before: float, after: float) -> None:
     """What was measured of the product, and of the decode children before and after it."""
-    tracks, spent = measured.tracks, measured.spent
+    tracks = measured.tracks
     print(f"all done, counts balanced, every score there once; amp {measured.amp}, tracks by node {measured.by_node}")
     print(f"decode children alone             {before:8.2f} and {after:.2f} tracks/s")
     print(f"from the order to the run's end   {measured.wall_s:8.2f} s  {tracks / measured.wall_s:8.2f} tracks/s")
@@ -77,11 +77,8 @@ def say(measured: Measured, before: float, after: float) -> None:
         f"the workers                       {measured.worker_s:8.2f} s  {tracks / measured.worker_s:8.2f} tracks/s  "
         f"{measured.windows / measured.worker_s:8.1f} windows/s"
     )
-    print(
-        f"CPU ms a track: workers' own processes {spent.parent / tracks * 1e3:.2f}, "
-        f"decode children {spent.children / tracks * 1e3:.2f}",
-        flush=True,
-    )
+    each = ", ".join(f"{kind} {seconds / tracks * 1e3:.2f}" for kind, seconds in measured.spent.items())
+    print(f"CPU ms a track: {each}", flush=True)
 
 
 def say_ratios(pairs: list[tuple[Measured, float]]) -> None:

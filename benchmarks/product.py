@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,18 +28,6 @@ from worker import checkpoints, models
 from worker.checkpoints import Checkpoint
 
 FLOWER_START_S = 2.0
-LOOK_S = 0.05
-
-
-@dataclass(frozen=True)
-class Spent:
-    """CPU seconds."""
-
-    parent: float  # of the workers' processes
-    children: float  # of their decode children
-
-    def __sub__(self, earlier: "Spent") -> "Spent":
-        return Spent(self.parent - earlier.parent, self.children - earlier.children)
 
 
 @dataclass(frozen=True)
@@ -49,7 +38,7 @@ class Measured:
     windows: int
     wall_s: float  # from the order to the end of the run, scan included
     worker_s: float  # from the first job's start to the last prediction's end
-    spent: Spent
+    spent: Counter[str]  # CPU seconds, by what the processes are
     by_node: dict[str, int]  # tracks
     amp: set[bool | None]
 
@@ -97,10 +86,12 @@ def measure(
     stack: Stack, database: Database, root: Path, checkpoint: Checkpoint, coverage: str = "regions"
 ) -> Measured:
     """An order's run. Raises AssertionError when anything failed, is missing or is there twice, or a worker died."""
-    before, processes = spent(stack), [worker.process.pid for worker in stack.workers]
-    ordered = now()
+    before, processes = cpu_s(stack), [worker.process.pid for worker in stack.workers]
+    ordered, began_s = now(), time.process_time()
     run_id, counts = _run(stack, database, Order((root,), checkpoint, coverage))
-    used = spent(stack) - before
+    producer_s = time.process_time() - began_s
+    used = cpu_s(stack) - before
+    used["producer"] = producer_s
     assert processes == [worker.process.pid for worker in stack.workers], "a worker died"
     assert counts.balanced and counts.done == counts.found, counts
     return _read(database, run_id, counts, ordered, used)
@@ -108,12 +99,12 @@ def measure(
 
 def _run(stack: Stack, database: Database, order: Order) -> tuple[int, Counts]:
     run_id = dispatch.enqueue(database, order)
-    for counts in follow(database, run_id, order, lambda: stack.tend(partial(reconcile, database)), LOOK_S):  # noqa: B007
+    for counts in follow(database, run_id, order, lambda: stack.tend(partial(reconcile, database))):  # noqa: B007
         pass
     return run_id, counts
 
 
-def _read(database: Database, run_id: int, counts: Counts, ordered: datetime, used: Spent) -> Measured:
+def _read(database: Database, run_id: int, counts: Counts, ordered: datetime, used: Counter[str]) -> Measured:
     mine = Prediction.run_id == run_id
     tracks = select(Prediction.track_id).where(mine)
     with database.read() as connection:
@@ -134,11 +125,19 @@ def _read(database: Database, run_id: int, counts: Counts, ordered: datetime, us
     return Measured(counts.done, windows, wall.total_seconds(), (last - first).total_seconds(), used, by_node, amp)
 
 
-def spent(stack: Stack) -> Spent:
-    """What the workers and their children used so far."""
-    parents = [psutil.Process(worker.process.pid) for worker in stack.workers]
-    children = [child for parent in parents for child in parent.children(recursive=True)]
-    return Spent(sum(map(_cpu_s, parents)), sum(map(_cpu_s, children)))
+def cpu_s(stack: Stack) -> Counter[str]:
+    """CPU seconds that the product's other processes used so far."""
+    workers = [psutil.Process(worker.process.pid) for worker in stack.workers]
+    below = [child for worker in workers for child in worker.children(recursive=True)]
+    ahead = [child for child in below if "worker.ahead" in child.cmdline()]
+    kinds = {
+        "worker": workers,
+        "decode children": [child for child in below if child not in ahead],
+        "reading ahead": ahead,
+        "Redis": [psutil.Process(stack.redis.pid)],
+        "Flower": [psutil.Process(stack.flower.pid)],
+    }
+    return Counter({kind: sum(map(_cpu_s, processes)) for kind, processes in kinds.items()})
 
 
 def _cpu_s(process: psutil.Process) -> float:
