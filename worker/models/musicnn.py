@@ -46,11 +46,12 @@ LABELS = tuple((tag, _KIND.get(tag, "genre")) for tag in TAGS)
 
 
 class Frontend(nn.Module):
-    """A convolution over time and frequency, max-pooled over all of frequency: (batch, 1, frames, mels) ->
+    """A convolution over time and frequency, and its maxima over all of frequency: (batch, 1, frames, mels) ->
     (batch, channels, frames).
 
     The original is convolution, relu, batch norm, maximum. Here the batch norm is a scale and a shift, and the maximum
-    comes first: a channel with a negative scale needs the minimum, so its kernel and bias are stored negated.
+    comes first, see Musicnn: a channel with a negative scale needs the minimum, so its kernel and bias are stored
+    negated.
 
     On a CPU it takes three quarters of the time another way round: time is innermost, so that maxima are of whole rows,
     and a convolution over time alone, which has few channels, is a product of matrices.
@@ -64,9 +65,6 @@ class Frontend(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self._maxima(x) * self.scale.sign()) * self.scale + self.shift
-
-    def _maxima(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu":
             return self.conv(self._padded(x)).amax(3)
         if self.conv.kernel_size[1] == 1:
@@ -136,6 +134,14 @@ class Musicnn(nn.Module):
         cast_parameters(self, self.dtype)
         return self.dtype
 
+    @cached_property
+    def _norm(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of all the front end's channels: the signs of their scales, the scales, the shifts: (channels, 1) each."""
+        scale, shift = (
+            torch.cat([getattr(branch, name).detach() for branch in self.frontend]) for name in ("scale", "shift")
+        )
+        return scale.sign(), scale, shift
+
     def features(self, waveform: Tensor) -> Tensor:
         """Log-mel patches, (batch, FRAMES, MELS). The original rounds the power to float16, and only the power."""
         power = self.mel(waveform)[..., :FRAMES].clamp(max=FLOAT16_MAX).half().float()
@@ -144,7 +150,8 @@ class Musicnn(nn.Module):
     def classify(self, patches: Tensor) -> Tensor:
         """Log-mel patches (batch, FRAMES, MELS) -> probabilities (batch, 50)."""
         x = (patches * self.scale + self.shift).unsqueeze(1).to(self.dtype)
-        front = torch.cat([branch(x) for branch in self.frontend], 1)
+        sign, scale, shift = self._norm
+        front = F.relu(torch.cat([branch(x) for branch in self.frontend], 1) * sign) * scale + shift
         first = self.mid[0](front)
         second = self.mid[1](first) + first
         third = self.mid[2](second) + second
