@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -24,7 +25,7 @@ from worker.errors import Unclassifiable
 from worker.tickets import Ticket, TicketQueue
 
 CPU_BATCH = 9  # windows; on a CPU small batches stay in its caches
-GATHER_S = 0.04  # that windows wait for company on a GPU, while more are on their way
+GATHER_S = 0.06  # that windows wait for company on a GPU, while more are on their way
 AGAIN_S = 60.0  # between two looks whether there is room now for batches that could not be tried
 ROOMY = 4  # times what the best batch needs: room
 MARGIN_BYTES = 256 << 20  # of VRAM that is left free
@@ -62,24 +63,25 @@ class Engine:
         expecting: Callable[[], bool] = lambda: False,
     ):
         self.model, self.device = model, torch.device(device)
-        if self.device.type == "cpu":
-            self._on, profile = Cpu(model), Profile((Probe(CPU_BATCH, 1.0, 0),))
-        else:
-            self._on = Gpu(model, self.device, margin_bytes)
-            profile = probe.profile(model, self._on, profiles)
+        on_cpu = self.device.type == "cpu"
+        self._on = Cpu(model) if on_cpu else Gpu(model, self.device, margin_bytes)
         self._cpu: Cpu | None = None
         self._profiles, self._again_at = profiles, time.monotonic() + AGAIN_S
         self.counters = Counters()
-        self._use(profile)
         self._tickets, self._counting = TicketQueue(self._on.empty_cache, expecting), threading.Lock()
         self._flights: SimpleQueue[Flight | None] = SimpleQueue()
-        work = [self._predict] * lanes if self.device.type == "cpu" else [self._launch, self._land]
+        self._ready: Future[None] = Future()
+        work = [self._predict] * lanes if on_cpu else [self._launch, self._land]
         self._threads = [
             threading.Thread(target=_or_end, args=(part,), name=f"engine-{i}", daemon=True)
             for i, part in enumerate(work)
         ]
+        if on_cpu:
+            self._use(Profile((Probe(CPU_BATCH, 1.0, 0),)))
         for thread in self._threads:
             thread.start()
+        if not on_cpu:
+            self._ready.result()
 
     def _use(self, profile: Profile) -> None:
         self._sizer, self._most = Sizer(profile), profile.best
@@ -104,9 +106,17 @@ class Engine:
             self._finish(self._start(tickets))
 
     def _launch(self) -> None:
-        while tickets := self._tickets.take(self._most, GATHER_S):
-            self._flights.put(self._start(tickets))
-            self._look_again()
+        """Measure and predict in one thread: cuDNN keeps its plans by thread, and making one takes tens of
+        milliseconds."""
+        try:
+            self._use(probe.profile(self.model, self._on, self._profiles))
+        except BaseException as error:
+            self._ready.set_exception(error)
+        else:
+            self._ready.set_result(None)
+            while tickets := self._tickets.take(self._most, GATHER_S):
+                self._flights.put(self._start(tickets))
+                self._look_again()
         self._flights.put(None)
 
     @torch.inference_mode()

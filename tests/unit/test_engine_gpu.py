@@ -238,3 +238,40 @@ def test_the_limit_that_is_shown_is_what_fits_now():
     engine.close()
     assert engine.counters.limit == engine._sizer.profile.fitting(9) < engine.counters.best
     assert engine.counters.out_of_memory == 0
+
+
+def test_a_model_is_measured_in_the_thread_that_predicts():
+    """cuDNN keeps its plans by thread."""
+    threads = []
+
+    def note(*_):
+        threads.append(threading.get_ident())
+        return PROFILE
+
+    with patch("worker.engine.probe.profile", note), patch("worker.engine.Gpu", lambda model, *_: Noting(model, note)):
+        engine = Engine(MIRROR, "cuda:0", lanes=1)
+    for ticket in Tracks([4, 4], ()).tickets():
+        engine.submit(ticket)
+    engine.close()
+    assert len(threads) >= 2 and len({*threads, threading.get_ident()}) == 2
+
+
+class Noting(SimulatedGpu):
+    def __init__(self, model, note):
+        super().__init__(model, [40])
+        self.note = note
+
+    def start(self, batch):
+        self.note()
+        return super().start(batch)
+
+
+def test_whoever_wants_an_engine_is_told_why_there_is_none():
+    before = threading.active_count()
+    with (
+        patch("worker.engine.Gpu", lambda model, *_: SimulatedGpu(model, [40])),
+        patch("worker.engine.probe.profile", side_effect=RuntimeError("CUDA out of memory")),
+        pytest.raises(RuntimeError, match="out of memory"),
+    ):
+        Engine(MIRROR, "cuda:0", lanes=1)
+    wait_until(lambda: threading.active_count() <= before)
