@@ -29,6 +29,7 @@ class JobProgress:
 
     def __init__(self):
         self._changed = threading.Condition()
+        self._wanted = 0  # tracks, by whoever waits: every waking costs more than a track
         self.stored = 0
         self.failed = 0
         self.error: Exception | None = None
@@ -41,11 +42,13 @@ class JobProgress:
             self.failed += failed
             self.error = self.error or error
             self.moved_at = time.monotonic()
-            self._changed.notify_all()
+            if self.stored >= self._wanted:
+                self._changed.notify_all()
 
     def wait(self, tracks: int, timeout_s: float) -> bool:
         """Whether so many tracks are stored within the time."""
         with self._changed:
+            self._wanted = tracks
             return self._changed.wait_for(lambda: self.stored >= tracks, timeout_s)
 
 
