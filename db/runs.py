@@ -162,7 +162,8 @@ def _take_over(connection: Connection, run_id: int, which) -> None:
     counts = connection.execute(select(Prediction.run_id, func.count()).where(others).group_by(Prediction.run_id)).all()
     for other_id, count in counts:
         connection.execute(update(Run).where(Run.id == other_id).values(handed_over=Run.handed_over + count))
-    connection.execute(update(Prediction).where(others).values(run_id=run_id))
+    if counts:
+        connection.execute(update(Prediction).where(others).values(run_id=run_id))
 
 
 def _count_found(connection: Connection, run_id: int, mine) -> None:

@@ -17,7 +17,7 @@ from producer.identity import audio_hash
 from producer.walk import Found, Unreadable, walk
 
 BATCH = 500  # files to a transaction, once so many are there; the first have fewer, so that work can begin
-FIRST_BATCH = 32
+FIRST_BATCH = 16
 READERS = 8  # threads that read headers from slow storage: they wait for it, not for each other
 WAITING = 2.0  # wall time over CPU time from which storage is slow
 

@@ -208,7 +208,9 @@ def test_equal_hashes_are_not_enough_to_share_an_analysis(database, tmp_path):
         library = tracks.put_library(connection, bytes(tmp_path))
         tracks.insert_tracks(connection, library, rows_, now())
     run_id = plan(database, library)
-    merge_duplicates(database, run_id)
+    with database.read() as connection:
+        candidates = runs.find_twins(connection, run_id)
+    merge_duplicates(database, run_id, candidates)
     found = "SELECT path, status, duplicate_of FROM prediction JOIN track ON id = track_id ORDER BY id"
     assert rows(database, found) == [
         ("one.mp3", "pending", None),
