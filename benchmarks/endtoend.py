@@ -24,7 +24,8 @@ def main(options: argparse.Namespace) -> None:
     if options.also:
         small = [first(options.folder, options.also, number) for number in range(options.times)]
         compare(options, small, checkpoint, cut)
-    compare(options, [first(options.folder, options.tracks)], checkpoint, cut)
+    if options.tracks:
+        compare(options, [first(options.folder, options.tracks)], checkpoint, cut)
 
 
 def compare(options: argparse.Namespace, roots: list[Path], checkpoint: Checkpoint, cut: Cut) -> None:
@@ -44,7 +45,8 @@ def compare(options: argparse.Namespace, roots: list[Path], checkpoint: Checkpoi
             after, again = decoding.decode(tracks)
             assert windows == measured.windows == again, (windows, measured.windows, again)
             pairs.append((measured, (before + after) / 2))
-            say(measured, before, after)
+            print(f"decode children alone             {before:8.2f} and {after:.2f} tracks/s")
+            say(measured)
     say_ratios(pairs)
 
 
@@ -67,11 +69,10 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def say(measured: Measured, before: float, after: float) -> None:
-    """What was measured of the product, and of the decode children before and after it."""
+def say(measured: Measured) -> None:
+    """What was measured of the product."""
     tracks = measured.tracks
     print(f"all done, counts balanced, every score there once; amp {measured.amp}, tracks by node {measured.by_node}")
-    print(f"decode children alone             {before:8.2f} and {after:.2f} tracks/s")
     print(f"from the order to the run's end   {measured.wall_s:8.2f} s  {tracks / measured.wall_s:8.2f} tracks/s")
     print(
         f"the workers                       {measured.worker_s:8.2f} s  {tracks / measured.worker_s:8.2f} tracks/s  "
