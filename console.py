@@ -149,4 +149,4 @@ class ProgressLine:
             self._bar.update(self._task, description=what, total=total, completed=done, rate=rate)
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + PLAIN_EVERY_S
-            err.print(f"{what}: {done}{'' if total is None else f'/{total}'} {rate}")
+            err.print(f"{what}: {rate}" if total is None else f"{what}: {done}/{total} {rate}")
