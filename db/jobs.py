@@ -249,7 +249,8 @@ def _replace_scores(connection: Connection, outcomes: Sequence[Outcome]) -> None
 
 def _score_rows(outcome: Outcome) -> list[list[tuple]]:
     """A track's rows, in parts that a statement can take."""
-    rows = [(*outcome.key, *score) for score in zip(outcome.genre_ids, outcome.probabilities, strict=True)]
+    key = outcome.key
+    rows = [(*key, *score) for score in zip(outcome.genre_ids, outcome.probabilities, strict=True)]
     return [rows[at : at + MOST_ROWS] for at in range(0, len(rows), MOST_ROWS)]
 
 
