@@ -66,7 +66,7 @@ def parse() -> argparse.Namespace:
         part.set_defaults(module=module)
         part.add_argument("folder", type=Path, help="what the part library made")
         part.add_argument("--model", required=True)
-        part.add_argument("--tracks", type=int, default=tracks)
+        part.add_argument("--tracks", type=int, default=tracks, help="0: of endtoend, only what --also says")
         part.add_argument("--device", default="cuda:0")
         part.add_argument("--amp", help="auto, bf16, fp16 or off; default: the setting's")
     parts.choices["endtoend"].add_argument("--also", type=int, default=0, help="tracks: runs of so many too, before")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from queue import SimpleQueue
@@ -63,25 +64,25 @@ class Engine:
         expecting: Callable[[], bool] = lambda: False,
     ):
         self.model, self.device = model, torch.device(device)
-        on_cpu = self.device.type == "cpu"
-        self._on = Cpu(model) if on_cpu else Gpu(model, self.device, margin_bytes)
         self._cpu: Cpu | None = None
         self._profiles, self._again_at = profiles, time.monotonic() + AGAIN_S
-        self.counters = Counters()
-        self._tickets, self._counting = TicketQueue(self._on.empty_cache, expecting), threading.Lock()
+        self.counters, self._counting = Counters(), threading.Lock()
         self._flights: SimpleQueue[Flight | None] = SimpleQueue()
-        self._ready: Future[None] = Future()
-        work = [self._predict] * lanes if on_cpu else [self._launch, self._land]
+        ready: Future[None] = Future()
+        if self.device.type == "cpu":
+            self._on, work = Cpu(model), [self._predict] * lanes
+            self._use(Profile((Probe(CPU_BATCH, 1.0, 0),)))
+            ready.set_result(None)
+        else:
+            self._on, work = Gpu(model, self.device, margin_bytes), [partial(self._launch, ready), self._land]
+        self._tickets = TicketQueue(self._on.empty_cache, expecting)
         self._threads = [
             threading.Thread(target=_or_end, args=(part,), name=f"engine-{i}", daemon=True)
             for i, part in enumerate(work)
         ]
-        if on_cpu:
-            self._use(Profile((Probe(CPU_BATCH, 1.0, 0),)))
         for thread in self._threads:
             thread.start()
-        if not on_cpu:
-            self._ready.result()
+        ready.result()
 
     def _use(self, profile: Profile) -> None:
         self._sizer, self._most = Sizer(profile), profile.best
@@ -105,15 +106,15 @@ class Engine:
         while tickets := self._tickets.take(self._most):
             self._finish(self._start(tickets))
 
-    def _launch(self) -> None:
+    def _launch(self, ready: Future[None]) -> None:
         """Measure and predict in one thread: cuDNN keeps its plans by thread, and making one takes tens of
         milliseconds."""
         try:
             self._use(probe.profile(self.model, self._on, self._profiles))
         except BaseException as error:
-            self._ready.set_exception(error)
+            ready.set_exception(error)
         else:
-            self._ready.set_result(None)
+            ready.set_result(None)
             while tickets := self._tickets.take(self._most, GATHER_S):
                 self._flights.put(self._start(tickets))
                 self._look_again()

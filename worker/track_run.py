@@ -29,7 +29,7 @@ class JobProgress:
 
     def __init__(self):
         self._changed = threading.Condition()
-        self._wanted = 0  # tracks, by whoever waits: every waking costs more than a track
+        self._wanted = 0  # tracks stored, before which nobody has to be woken
         self.stored = 0
         self.failed = 0
         self.error: Exception | None = None

@@ -152,9 +152,8 @@ def test_what_is_not_adts_has_no_index(tmp_path, data):
 
 @pytest.mark.parametrize("kind, rate", [("oga", 48_000), ("adpcm", 96_000)])
 def test_what_ffmpeg_misplaces_after_a_seek_is_read_from_its_beginning(tmp_path, kind, rate):
-    path = audio.write(
-        tmp_path / f"a.{kind}", audio.sweep(40, rate, level=0.01), rate
-    )  # a page of Ogg has many packets
+    quiet = audio.sweep(40, rate, level=0.01)  # so that a page of Ogg has many packets
+    path = audio.write(tmp_path / f"a.{kind}", quiet, rate)
     reader = ContainerReader(os.fsencode(path))
     whole = np.concatenate(list(reader.blocks(0, None)))
     for start in (4 * rate, 21 * rate, 33 * rate, 12 * rate):

@@ -240,6 +240,16 @@ def test_the_limit_that_is_shown_is_what_fits_now():
     assert engine.counters.out_of_memory == 0
 
 
+class Noting(SimulatedGpu):
+    def __init__(self, model, note):
+        super().__init__(model, [40])
+        self.note = note
+
+    def start(self, batch):
+        self.note()
+        return super().start(batch)
+
+
 def test_a_model_is_measured_in_the_thread_that_predicts():
     """cuDNN keeps its plans by thread."""
     threads = []
@@ -254,16 +264,6 @@ def test_a_model_is_measured_in_the_thread_that_predicts():
         engine.submit(ticket)
     engine.close()
     assert len(threads) >= 2 and len({*threads, threading.get_ident()}) == 2
-
-
-class Noting(SimulatedGpu):
-    def __init__(self, model, note):
-        super().__init__(model, [40])
-        self.note = note
-
-    def start(self, batch):
-        self.note()
-        return super().start(batch)
 
 
 def test_whoever_wants_an_engine_is_told_why_there_is_none():

@@ -50,8 +50,8 @@ class Frontend(nn.Module):
     (batch, channels, frames).
 
     The original is convolution, relu, batch norm, maximum. Here the batch norm is a scale and a shift, and the maximum
-    comes first, see Musicnn: a channel with a negative scale needs the minimum, so its kernel and bias are stored
-    negated.
+    comes first: a channel with a negative scale needs the minimum, so its kernel and bias are stored negated. Relu,
+    scale and shift are the Musicnn's to do, for the channels of all its front ends at once.
 
     On a CPU it takes three quarters of the time another way round: time is innermost, so that maxima are of whole rows,
     and a convolution over time alone, which has few channels, is a product of matrices.
