@@ -8,8 +8,9 @@ from itertools import chain, groupby
 from operator import attrgetter
 from uuid import uuid4
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, type_coerce, update
 
+from db.prepared import prepared
 from db.runs import finish_runs
 from db.tables import OPEN, Genre, Job, JobStatus, Library, Model, Prediction, Run, Score, Status, Track
 
@@ -75,14 +76,18 @@ class Outcome:
 
 def read_pending(connection: Connection, run_id: int, limit: int) -> list[PendingTrack]:
     """Tracks of the run that are in no job, at most `limit`."""
-    rows = connection.execute(
+    return [PendingTrack(*row) for row in connection.execute(*_pending(run_id, limit))]
+
+
+@prepared
+def _pending(run_id, limit):
+    return (
         select(Track.id, Track.duration_s)
         .join(Prediction, Prediction.track_id == Track.id)
         .where(Prediction.run_id == run_id, Prediction.status == Status.PENDING)
         .order_by(Track.id)
         .limit(limit)
     )
-    return [PendingTrack(*row) for row in rows]
 
 
 def insert_job(
@@ -99,13 +104,18 @@ def insert_job(
         "attempts": 0,
         "queued_at": at,
     }
-    connection.execute(insert(Job).values(**row))
-    connection.execute(
+    connection.execute(insert(Job), row)
+    connection.execute(*_queue_pending(run_id, track_ids, row["id"]))
+    return row["id"]
+
+
+@prepared
+def _queue_pending(run_id, track_ids, job_id):
+    return (
         update(Prediction)
         .where(Prediction.run_id == run_id, Prediction.track_id.in_(track_ids), Prediction.status == Status.PENDING)
-        .values(status=Status.QUEUED, job_id=row["id"])
+        .values(status=Status.QUEUED, job_id=job_id)
     )
-    return row["id"]
 
 
 def read_queued(connection: Connection) -> dict[str, str]:
@@ -115,30 +125,42 @@ def read_queued(connection: Connection) -> dict[str, str]:
 
 def claim_job(connection: Connection, job_id: str, worker: str, lease_s: float, at: datetime) -> ClaimedJob | None:
     """Take the job for this worker, or None when another holds it or it is done: one compare-and-set decides."""
+    if not connection.execute(*_take(job_id, worker, at, at + timedelta(seconds=lease_s))).rowcount:
+        return None
+    connection.execute(*_begin_tracks(job_id))
+    head = connection.execute(*_head(job_id)).one()
+    tracks = tuple(ClaimedTrack(*row) for row in connection.execute(*_claimed_tracks(job_id)))
+    return ClaimedJob(**head._mapping, tracks=tracks)
+
+
+@prepared
+def _take(job_id, worker, at, until):
     free = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.RUNNING, Job.lease_until < at))
-    claimed = connection.execute(
+    return (
         update(Job)
         .where(Job.id == job_id, free)
         .values(
             status=JobStatus.RUNNING,
             attempts=Job.attempts + 1,
             worker=worker,
-            lease_until=at + timedelta(seconds=lease_s),
-            started_at=func.coalesce(Job.started_at, bindparam("at", at, type_=Job.started_at.type)),
+            lease_until=until,
+            started_at=func.coalesce(Job.started_at, type_coerce(at, Job.started_at.type)),
         )
     )
-    if not claimed.rowcount:
-        return None
-    connection.execute(
+
+
+@prepared
+def _begin_tracks(job_id):
+    return (
         update(Prediction)
         .where(Prediction.job_id == job_id, Prediction.status.in_(OPEN))
         .values(status=Status.RUNNING, attempts=Prediction.attempts + 1)
     )
-    return _read_claimed(connection, job_id)
 
 
-def _read_claimed(connection: Connection, job_id: str) -> ClaimedJob:
-    head = connection.execute(
+@prepared
+def _head(job_id):
+    return (
         select(
             Job.id,
             Job.worker,
@@ -152,27 +174,29 @@ def _read_claimed(connection: Connection, job_id: str) -> ClaimedJob:
         .join(Run, Run.id == Job.run_id)
         .join(Model, Model.id == Run.model_id)
         .where(Job.id == job_id)
-    ).one()
-    rows = connection.execute(
+    )
+
+
+@prepared
+def _claimed_tracks(job_id):
+    return (
         select(Track.id, Library.root, Track.path)
         .join(Prediction, Prediction.track_id == Track.id)
         .join(Library, Library.id == Track.library_id)
         .where(Prediction.job_id == job_id, Prediction.status == Status.RUNNING)
         .order_by(Track.id)
     )
-    return ClaimedJob(**head._mapping, tracks=tuple(ClaimedTrack(*row) for row in rows))
 
 
 def renew_lease(connection: Connection, job: ClaimedJob, lease_s: float, at: datetime) -> bool:
     """Hold the job for longer. False when it was lost to another worker."""
-    renewed = connection.execute(update(Job).where(_is_held(job)).values(lease_until=at + timedelta(seconds=lease_s)))
+    held = _is_held(job.id, job.worker, job.attempt)
+    renewed = connection.execute(update(Job).where(held).values(lease_until=at + timedelta(seconds=lease_s)))
     return bool(renewed.rowcount)
 
 
-def _is_held(job: ClaimedJob):
-    return and_(
-        Job.id == job.id, Job.status == JobStatus.RUNNING, Job.worker == job.worker, Job.attempts == job.attempt
-    )
+def _is_held(job_id, worker, attempt):
+    return and_(Job.id == job_id, Job.status == JobStatus.RUNNING, Job.worker == worker, Job.attempts == attempt)
 
 
 def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], at: datetime) -> int:
@@ -188,15 +212,18 @@ def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], at: dat
 
 def _lock_running(connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
     job_ids = {outcome.job_id for outcome in outcomes}
-    track_ids = [outcome.track_id for outcome in outcomes]
-    rows = connection.execute(
+    running = set(connection.execute(*_running(job_ids, [outcome.track_id for outcome in outcomes])))
+    return list({o.key: o for o in outcomes if (o.track_id, o.job_id) in running}.values())
+
+
+@prepared
+def _running(job_ids, track_ids):
+    return (
         select(Prediction.track_id, Prediction.job_id)
         .where(Prediction.job_id.in_(job_ids), Prediction.track_id.in_(track_ids), Prediction.status == Status.RUNNING)
         .order_by(Prediction.track_id)
         .with_for_update()
     )
-    running = set(rows)
-    return list({o.key: o for o in outcomes if (o.track_id, o.job_id) in running}.values())
 
 
 _OF_KEY = and_(
@@ -238,13 +265,16 @@ def _replace_scores(connection: Connection, outcomes: Sequence[Outcome]) -> None
         return
     for (model_id, coverage), group in groupby(sorted(outcomes, key=_ANALYSIS), _ANALYSIS):
         track_ids = [outcome.track_id for outcome in group]  # keys as tuples, and SQLite would read the whole table
-        connection.execute(
-            delete(Score).where(Score.track_id.in_(track_ids), Score.model_id == model_id, Score.coverage == coverage)
-        )
+        connection.execute(*_delete_scores(track_ids, model_id, coverage))
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     parts = sorted(chain.from_iterable(map(_score_rows, outcomes)), key=len)
     for count, some in groupby(parts, len):
         connection.exec_driver_sql(_insert_scores(count, mark), [tuple(chain.from_iterable(rows)) for rows in some])
+
+
+@prepared
+def _delete_scores(track_ids, model_id, coverage):
+    return delete(Score).where(Score.track_id.in_(track_ids), Score.model_id == model_id, Score.coverage == coverage)
 
 
 def _score_rows(outcome: Outcome) -> list[list[tuple]]:
@@ -282,18 +312,23 @@ def _free_duplicates(connection: Connection, failed: Sequence[Outcome]) -> None:
 
 def finish_job(connection: Connection, job: ClaimedJob, at: datetime) -> None:
     """Close the job when all its tracks have an outcome, and the runs that have nothing left to do."""
-    waiting = select(Prediction.track_id).where(Prediction.job_id == job.id, Prediction.status.in_(OPEN))
-    connection.execute(
+    connection.execute(*_finish_held(job.id, job.worker, job.attempt, at))
+    finish_runs(connection, at)
+
+
+@prepared
+def _finish_held(job_id, worker, attempt, at):
+    waiting = select(Prediction.track_id).where(Prediction.job_id == job_id, Prediction.status.in_(OPEN))
+    return (
         update(Job)
-        .where(_is_held(job), ~waiting.exists())
+        .where(_is_held(job_id, worker, attempt), ~waiting.exists())
         .values(status=JobStatus.DONE, finished_at=at, lease_until=None)
     )
-    finish_runs(connection, at)
 
 
 def hand_back_job(connection: Connection, job: ClaimedJob) -> None:
     """Give up the job in good order, as if it had not been claimed: what it has left waits for the next worker."""
-    given_up = update(Job).where(_is_held(job)).values(attempts=Job.attempts - 1)
+    given_up = update(Job).where(_is_held(job.id, job.worker, job.attempt)).values(attempts=Job.attempts - 1)
     if connection.execute(given_up).rowcount:
         _requeue(connection, [job.id])
 

@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 
-from sqlalchemy import Connection, and_, exists, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, and_, exists, func, insert, literal, or_, select, type_coerce, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
+from db.prepared import prepared
 from db.tables import OPEN, Library, Model, Prediction, Run, RunLibrary, Status, Track
 
 FINAL = tuple(status for status in Status if status not in OPEN)
@@ -54,16 +54,20 @@ class Twin:
 
 def put_model(connection: Connection, name: str, version: str, weights_sha256: str) -> int:
     """The id of this model, entered where it is new."""
-    identity = (Model.name == name, Model.version == version, Model.weights_sha256 == weights_sha256)
-    known = select(Model.id).where(*identity)
-    if (found := connection.scalar(known)) is not None:
+    known = _model(name, version, weights_sha256)
+    if (found := connection.scalar(*known)) is not None:
         return found
     row = {"name": name, "version": version, "weights_sha256": weights_sha256}
     try:
         with connection.begin_nested():
             return connection.execute(insert(Model).values(**row)).inserted_primary_key[0]
     except IntegrityError:  # another producer was faster
-        return connection.scalars(known).one()
+        return connection.scalars(*known).one()
+
+
+@prepared
+def _model(name, version, weights_sha256):
+    return select(Model.id).where(Model.name == name, Model.version == version, Model.weights_sha256 == weights_sha256)
 
 
 def open_run(connection: Connection, model_id: int, coverage: str, library_ids: Iterable[int], at: datetime) -> int:
@@ -72,14 +76,9 @@ def open_run(connection: Connection, model_id: int, coverage: str, library_ids: 
     Until the transaction ends nobody else plans a run of these libraries.
     """
     wanted = set(library_ids)
-    connection.execute(
-        select(Library.id).where(Library.id.in_(wanted)).order_by(Library.id).with_for_update(key_share=True)
-    )
+    connection.execute(*_lock_libraries(wanted))
     scopes = defaultdict(set)
-    unfinished = (Run.model_id == model_id, Run.coverage == coverage, Run.finished_at.is_(None))
-    for run_id, library_id in connection.execute(
-        select(Run.id, RunLibrary.library_id).join(RunLibrary, RunLibrary.run_id == Run.id).where(*unfinished)
-    ):
+    for run_id, library_id in connection.execute(*_unfinished(model_id, coverage)):
         scopes[run_id].add(library_id)
     for run_id, scope in sorted(scopes.items(), reverse=True):
         if scope == wanted:
@@ -90,42 +89,140 @@ def open_run(connection: Connection, model_id: int, coverage: str, library_ids: 
     return run_id
 
 
+@prepared
+def _lock_libraries(ids):
+    return select(Library.id).where(Library.id.in_(ids)).order_by(Library.id).with_for_update(key_share=True)
+
+
+@prepared
+def _unfinished(model_id, coverage):
+    return (
+        select(Run.id, RunLibrary.library_id)
+        .join(RunLibrary, RunLibrary.run_id == Run.id)
+        .where(Run.model_id == model_id, Run.coverage == coverage, Run.finished_at.is_(None))
+    )
+
+
 def plan_run(connection: Connection, run_id: int, retry: bool = False) -> None:
     """Give every track of the run's libraries that has no valid prediction a pending one, and count the rest.
 
     Valid is a prediction of the audio that the file holds now; with `retry`, one that failed is not. One that another
     run still has open is taken over, in the job where it is.
     """
-    run = connection.execute(select(Run).where(Run.id == run_id)).one()
-    _insert_missing(connection, run)
-    mine = and_(
-        Prediction.model_id == run.model_id,
-        Prediction.coverage == run.coverage,
-        Prediction.track_id.in_(_tracks_of(run_id)),
+    run = connection.execute(*_run(run_id)).one()
+    of_run = (run.id, run.model_id, run.coverage)
+    again = (Status.FAILED, Status.QUARANTINED) if retry else ()
+    connection.execute(*_insert_missing(*of_run))
+    _take_over(connection, *of_run, again)
+    connection.execute(*_reset_stale(*of_run, again))
+    connection.execute(*_renew_pending(*of_run))
+    found, skipped = connection.scalar(*_found(run.id)), connection.scalar(*_skipped(*of_run))
+    connection.execute(*_count(run.id, found, skipped))
+
+
+@prepared
+def _run(run_id):
+    return select(Run).where(Run.id == run_id)
+
+
+@prepared
+def _insert_missing(run_id, model_id, coverage):
+    known = exists().where(
+        Prediction.track_id == Track.id, Prediction.model_id == model_id, Prediction.coverage == coverage
     )
-    unwanted = or_(_is_stale(), Prediction.status.in_((Status.FAILED, Status.QUARANTINED) if retry else ()))
-    stale = and_(mine, Prediction.status.in_(FINAL), unwanted)
-    _take_over(connection, run_id, or_(stale, and_(mine, Prediction.status.in_(OPEN))))
+    row = {
+        "track_id": Track.id,
+        "model_id": type_coerce(model_id, Prediction.model_id.type),
+        "coverage": type_coerce(coverage, Prediction.coverage.type),
+        "run_id": type_coerce(run_id, Prediction.run_id.type),
+        "status": literal(Status.PENDING.value),
+        "audio_hash": Track.audio_hash,
+        "attempts": literal(0),
+    }
+    new = select(*row.values()).where(Track.id.in_(_tracks_of(run_id)), ~known)
+    return insert(Prediction).from_select(list(row), new)
+
+
+def _take_over(connection: Connection, run_id: int, model_id: int, coverage: str, again: Sequence[str]) -> None:
+    counts = connection.execute(*_others(run_id, model_id, coverage, again)).all()
+    for other_id, count in counts:
+        connection.execute(update(Run).where(Run.id == other_id).values(handed_over=Run.handed_over + count))
+    if counts:
+        connection.execute(*_take_from_others(run_id, model_id, coverage, again))
+
+
+@prepared
+def _others(run_id, model_id, coverage, again):
+    others = _of_others(run_id, model_id, coverage, again)
+    return select(Prediction.run_id, func.count()).where(others).group_by(Prediction.run_id)
+
+
+@prepared
+def _take_from_others(run_id, model_id, coverage, again):
+    return update(Prediction).where(_of_others(run_id, model_id, coverage, again)).values(run_id=run_id)
+
+
+@prepared
+def _reset_stale(run_id, model_id, coverage, again):
     reset = {"status": Status.PENDING, "job_id": None, "duplicate_of": None, "error_code": None, "error_detail": None}
-    connection.execute(update(Prediction).where(stale).values(**reset, audio_hash=_audio_hash_now()))
-    connection.execute(
-        update(Prediction).where(mine, Prediction.status == Status.PENDING).values(audio_hash=_audio_hash_now())
-    )
-    _count_found(connection, run_id, mine)
+    stale = _stale(run_id, model_id, coverage, again)
+    return update(Prediction).where(stale).values(**reset, audio_hash=_audio_hash_now())
 
 
-def _tracks_of(run_id: int):
+@prepared
+def _renew_pending(run_id, model_id, coverage):
+    pending = and_(_mine(run_id, model_id, coverage), Prediction.status == Status.PENDING)
+    return update(Prediction).where(pending).values(audio_hash=_audio_hash_now())
+
+
+@prepared
+def _found(run_id):
+    """The tracks that are there, and those of this run that have gone since."""
+    here = select(Track.id).where(Track.id.in_(_tracks_of(run_id)))
+    gone = select(Prediction.track_id).where(Prediction.run_id == run_id, Prediction.track_id.not_in(here))
+    return select(func.count()).select_from(here.union_all(gone).subquery())
+
+
+@prepared
+def _skipped(run_id, model_id, coverage):
+    """Those of another run, which have their outcome."""
+    mine = _mine(run_id, model_id, coverage)
+    return select(func.count()).where(mine, Prediction.run_id != run_id, Prediction.status.in_(FINAL))
+
+
+@prepared
+def _count(run_id, found, skipped):
+    counts = {"found": found, "skipped": skipped, "handed_over": 0, "finished_at": None}
+    return update(Run).where(Run.id == run_id).values(**counts)
+
+
+def _of_others(run_id, model_id, coverage, again):
+    """What another run has of this one's tracks that is stale, or still open."""
+    still_open = and_(_mine(run_id, model_id, coverage), Prediction.status.in_(OPEN))
+    return and_(or_(_stale(run_id, model_id, coverage, again), still_open), Prediction.run_id != run_id)
+
+
+def _stale(run_id, model_id, coverage, again):
+    mine = _mine(run_id, model_id, coverage)
+    return and_(mine, Prediction.status.in_(FINAL), or_(_is_outdated(), Prediction.status.in_(again)))
+
+
+def _mine(run_id, model_id, coverage):
+    """The predictions of the run's tracks, whoever's they are."""
+    tracks = Prediction.track_id.in_(_tracks_of(run_id))
+    return and_(Prediction.model_id == model_id, Prediction.coverage == coverage, tracks)
+
+
+def _tracks_of(run_id):
     libraries = select(RunLibrary.library_id).where(RunLibrary.run_id == run_id)
     return select(Track.id).where(Track.library_id.in_(libraries), Track.missing_since.is_(None))
 
 
-@cache
 def _audio_hash_now():
     return select(Track.audio_hash).where(Track.id == Prediction.track_id).scalar_subquery()
 
 
-@cache
-def _is_stale():
+def _is_outdated():
     """The file's audio changed, or the prediction that stood for this one is no longer of the same audio."""
     source, original = aliased(Prediction), aliased(Track)
     same = and_(
@@ -140,53 +237,23 @@ def _is_stale():
     return or_(changed, and_(Prediction.status == Status.DUPLICATE, ~exists().where(same)))
 
 
-def _insert_missing(connection: Connection, run) -> None:
-    known = exists().where(
-        Prediction.track_id == Track.id, Prediction.model_id == run.model_id, Prediction.coverage == run.coverage
-    )
-    row = {
-        "track_id": Track.id,
-        "model_id": literal(run.model_id),
-        "coverage": literal(run.coverage),
-        "run_id": literal(run.id),
-        "status": literal(Status.PENDING.value),
-        "audio_hash": Track.audio_hash,
-        "attempts": literal(0),
-    }
-    new = select(*row.values()).where(Track.id.in_(_tracks_of(run.id)), ~known)
-    connection.execute(insert(Prediction).from_select(list(row), new))
-
-
-def _take_over(connection: Connection, run_id: int, which) -> None:
-    others = and_(which, Prediction.run_id != run_id)
-    counts = connection.execute(select(Prediction.run_id, func.count()).where(others).group_by(Prediction.run_id)).all()
-    for other_id, count in counts:
-        connection.execute(update(Run).where(Run.id == other_id).values(handed_over=Run.handed_over + count))
-    if counts:
-        connection.execute(update(Prediction).where(others).values(run_id=run_id))
-
-
-def _count_found(connection: Connection, run_id: int, mine) -> None:
-    """found: the tracks that are there, and those of this run that have gone since; skipped: another run's."""
-    here = select(Track.id).where(Track.id.in_(_tracks_of(run_id)))
-    gone = select(Prediction.track_id).where(Prediction.run_id == run_id, Prediction.track_id.not_in(here))
-    found = connection.scalar(select(func.count()).select_from(here.union_all(gone).subquery()))
-    skipped = connection.scalar(
-        select(func.count()).where(mine, Prediction.run_id != run_id, Prediction.status.in_(FINAL))
-    )
-    connection.execute(
-        update(Run).where(Run.id == run_id).values(found=found, skipped=skipped, handed_over=0, finished_at=None)
-    )
-
-
 def find_twins(connection: Connection, run_id: int) -> list[Twin]:
     """The run's pending tracks whose audio hash another track shares, each with the track to be compared with: one
     that is analysed already, or is about to be."""
+    run = connection.execute(*_run(run_id)).one()
+    rows = connection.execute(*_same_hash(run.id, run.model_id, run.coverage))
+    groups = defaultdict(list)
+    for audio_hash, status, track_id, root, path in rows:
+        groups[audio_hash].append((status, track_id, root + b"/" + path))
+    return [twin for group in groups.values() if len(group) > 1 for twin in _twins(group)]
+
+
+@prepared
+def _same_hash(run_id, model_id, coverage):
     pending = select(Prediction.audio_hash).where(
         Prediction.run_id == run_id, Prediction.status == Status.PENDING, Prediction.audio_hash.is_not(None)
     )
-    model_id, coverage = connection.execute(select(Run.model_id, Run.coverage).where(Run.id == run_id)).one()
-    rows = connection.execute(
+    return (
         select(Prediction.audio_hash, Prediction.status, Prediction.track_id, Library.root, Track.path)
         .join(Track, Track.id == Prediction.track_id)
         .join(Library, Library.id == Track.library_id)
@@ -198,10 +265,6 @@ def find_twins(connection: Connection, run_id: int) -> list[Twin]:
         )
         .order_by(Prediction.audio_hash, Prediction.track_id)
     )
-    groups = defaultdict(list)
-    for audio_hash, status, track_id, root, path in rows:
-        groups[audio_hash].append((status, track_id, root + b"/" + path))
-    return [twin for group in groups.values() if len(group) > 1 for twin in _twins(group)]
 
 
 def _twins(group: Sequence[tuple[str, int, bytes]]) -> Iterable[Twin]:
@@ -238,5 +301,10 @@ def count_run(connection: Connection, run_id: int) -> Counts:
 
 def finish_runs(connection: Connection, at: datetime) -> None:
     """Close the runs that have no open prediction left."""
+    connection.execute(*_finish_done(at))
+
+
+@prepared
+def _finish_done(at):
     waiting = exists().where(Prediction.run_id == Run.id, Prediction.status.in_(OPEN))
-    connection.execute(update(Run).where(Run.finished_at.is_(None), ~waiting).values(finished_at=at))
+    return update(Run).where(Run.finished_at.is_(None), ~waiting).values(finished_at=at)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select, up
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
+from db.prepared import prepared
 from db.tables import Library, Track
 
 
@@ -24,14 +25,19 @@ class Known:
 
 def put_library(connection: Connection, root: bytes) -> int:
     """The id of the library with this root, made where it is new."""
-    known = select(Library.id).where(Library.root == root)
-    if (found := connection.scalar(known)) is not None:
+    known = _library(root)
+    if (found := connection.scalar(*known)) is not None:
         return found
     try:
         with connection.begin_nested():
             return connection.execute(insert(Library).values(root=root)).inserted_primary_key[0]
     except IntegrityError:  # another producer was faster
-        return connection.scalars(known).one()
+        return connection.scalars(*known).one()
+
+
+@prepared
+def _library(root):
+    return select(Library.id).where(Library.root == root)
 
 
 def have_tracks(connection: Connection, library_ids: Sequence[int]) -> bool:
@@ -41,18 +47,26 @@ def have_tracks(connection: Connection, library_ids: Sequence[int]) -> bool:
 
 def read_known(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, Known]:
     """Those of these files that the database holds, by path."""
-    rows = connection.execute(
-        select(Track.path, Track.id, Track.size_bytes, Track.mtime_ns, Track.audio_hash, Track.missing_since).where(
-            Track.library_id == library_id, Track.path.in_(paths)
-        )
-    )
+    rows = connection.execute(*_known(library_id, paths))
     return {path: Known(*rest, missing=missing is not None) for path, *rest, missing in rows}
+
+
+@prepared
+def _known(library_id, paths):
+    return select(Track.path, Track.id, Track.size_bytes, Track.mtime_ns, Track.audio_hash, Track.missing_since).where(
+        Track.library_id == library_id, Track.path.in_(paths)
+    )
 
 
 def lock_known(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, Known]:
     """As read_known, in a transaction that other scans of the library wait for."""
-    connection.execute(select(Library.id).where(Library.id == library_id).with_for_update())
+    connection.execute(*_lock_library(library_id))
     return read_known(connection, library_id, paths)
+
+
+@prepared
+def _lock_library(library_id):
+    return select(Library.id).where(Library.id == library_id).with_for_update()
 
 
 def insert_tracks(connection: Connection, library_id: int, rows: Sequence[dict], at: datetime) -> None:

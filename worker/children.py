@@ -114,9 +114,9 @@ class DecodePool:
         return self._pcm
 
     def expecting(self) -> bool:
-        """Whether more windows come without anybody releasing a block."""
-        under_way = len(self._tracks) or any(handler.busy for handler in self._handlers)
-        return bool(under_way and len(self._free))
+        """Whether files wait for a child, so that all have one, and more windows come without anybody releasing a
+        block."""
+        return bool(len(self._tracks) and len(self._free))
 
     def close(self) -> None:
         """Stop: queued files are dropped without a call, the children end, the memory goes with its last view."""
@@ -188,7 +188,6 @@ class _Handler:
     def __init__(self, share: Share, pcm: np.ndarray, tracks: _Channel, free: _Channel, deadline_s: float):
         self._share, self._pcm, self._tracks, self._free, self._deadline_s = share, pcm, tracks, free, deadline_s
         self._lock, self._child, self._stopped = threading.Lock(), None, False
-        self.busy = False  # with a track
         self._thread = threading.Thread(target=self._run, name="decode-handler", daemon=True)
         self._thread.start()
 
@@ -208,10 +207,7 @@ class _Handler:
             with contextlib.suppress(Died):  # which the first track will be told
                 self._living_child()
             while True:
-                track = self._tracks.get()
-                self.busy = True
-                self._read(*track)
-                self.busy = False
+                self._read(*self._tracks.get())
         except _Closed:
             self._drop_child()
 

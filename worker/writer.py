@@ -10,7 +10,7 @@ from db.session import Database, is_transient
 from db.tables import now
 
 MOST_TRACKS = 64  # to a transaction
-GATHER_S = 0.005  # that an outcome waits for others: those of a batch come one right after the other
+GATHER_S = 0.002  # that an outcome waits for others: those of a batch come one right after the other
 RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)  # waits while the database is away; the last one repeats
 
 log = logging.getLogger(__name__)

@@ -126,18 +126,18 @@ def test_cuts_of_two_models_share_a_pool(pool_of, music):
     assert [track.pcm[0].shape[1] for track in tracks] == [47_872, 16_000, 100_000]
 
 
-def test_more_is_expected_until_the_last_track_ends_or_no_slot_is_left(pool_of, music):
-    pool = pool_of(slots=2, slot_bytes=BLOCK_OF_4)
-    wait_until(lambda: not pool.expecting())
-    held = send(pool, music, FULL, hold=True)
-    assert pool.expecting()
-    wait_until(lambda: len(held.blocks) == 2)
+def test_more_is_expected_while_files_wait_for_a_child_and_slots_are_free(pool_of, music):
+    pool = pool_of(slots=2)
     assert not pool.expecting()
-    held.hold = False
-    for block in held.blocks:
-        block.release()
-    assert held.wait() is None
-    wait_until(lambda: not pool.expecting())
+    first = [send(pool, music, hold=True) for _ in range(2)]  # the child has yet to start
+    assert pool.expecting()
+    wait_until(lambda: all(track.blocks for track in first))
+    others = [send(pool, music) for _ in range(2)]  # the first of them has the child, but no slot
+    assert not pool.expecting()
+    for track in first:
+        track.blocks[0].release()
+    assert [track.wait() for track in others] == [None] * 2
+    assert not pool.expecting()
 
 
 def test_a_window_larger_than_a_slot_is_refused(pool_of, music):
