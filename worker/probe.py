@@ -17,7 +17,8 @@ from worker.checkpoints import Model
 from worker.cut import REGIONS, Native
 from worker.device import Gpu, is_out_of_memory
 
-REPEATS = 3
+REPEATS = 3  # batches of a size, at least
+TRIED_S = 0.1  # that a size is tried, at least: less, and chance decides between sizes
 USUAL_HZ = 44_100
 INPUT = "native 4"  # what batches are made of, and how they are tried: other profiles are measured again
 BUSY = 0.5  # of the time: somebody else computes on the GPU
@@ -107,10 +108,12 @@ def _try(model: Model, gpu: Gpu, size: int) -> tuple[float, int]:
     torch.cuda.reset_peak_memory_stats()
     in_use = torch.cuda.memory_allocated()
     gpu.start(batch)()
-    began = time.perf_counter()
-    for result in [gpu.start(batch) for _ in range(REPEATS)]:
+    results, began = [], time.perf_counter()
+    while len(results) < REPEATS or time.perf_counter() - began < TRIED_S:
+        results.append(gpu.start(batch))
+    for result in results:
         result()
-    seconds = (time.perf_counter() - began) / REPEATS
+    seconds = (time.perf_counter() - began) / len(results)
     return seconds, torch.cuda.max_memory_reserved() - in_use
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from worker.cut import Native
 from worker.errors import Unclassifiable
 
-QUIET_S = 0.002  # without any that came: then it is asked whether any are on their way
+QUIET_S = 0.002  # without any that came, when none is on its way: then there will be none
+LOOK_S = 0.01  # between two looks whether any are on their way
 IDLE_S = 10.0  # without any
 
 
@@ -50,6 +51,7 @@ class TicketQueue:
         self._idle, self._expecting = idle, expecting
         self._tickets: deque[Ticket] = deque()
         self._windows = 0
+        self._wanted = 1  # windows, before which nobody has to be woken
         self._changed = threading.Condition()
         self._closed = False
 
@@ -60,7 +62,8 @@ class TicketQueue:
                 raise RuntimeError("the engine is closed")
             self._tickets.append(ticket)
             self._windows += ticket.windows
-            self._changed.notify()
+            if self._windows >= self._wanted:
+                self._changed.notify()
 
     def close(self) -> None:
         """No more will come."""
@@ -84,12 +87,16 @@ class TicketQueue:
 
     def _gather(self, most: int, gather_s: float) -> None:
         deadline, seen = time.monotonic() + gather_s, 0
+        self._wanted = most
         while self._windows < most and not self._closed:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or (seen == self._windows and not self._expecting()):
-                return
+            left_s, expecting = deadline - time.monotonic(), self._expecting()
+            if left_s <= 0 or (seen == self._windows and not expecting):
+                break
             seen = self._windows
-            self._changed.wait_for(lambda seen=seen: self._windows > seen or self._closed, min(QUIET_S, left_s))
+            self._changed.wait_for(
+                lambda: self._windows >= most or self._closed, min(LOOK_S if expecting else QUIET_S, left_s)
+            )
+        self._wanted = 1
 
     def _goes_with(self, first: Ticket, windows: int, most: int) -> bool:
         following = self._tickets[0]
