@@ -60,7 +60,7 @@ def put_model(connection: Connection, name: str, version: str, weights_sha256: s
     row = {"name": name, "version": version, "weights_sha256": weights_sha256}
     try:
         with connection.begin_nested():
-            return connection.execute(insert(Model).values(**row)).inserted_primary_key[0]
+            return connection.execute(insert(Model), row).inserted_primary_key[0]
     except IntegrityError:  # another producer was faster
         return connection.scalars(*known).one()
 
@@ -84,7 +84,7 @@ def open_run(connection: Connection, model_id: int, coverage: str, library_ids: 
         if scope == wanted:
             return run_id
     row = {"model_id": model_id, "coverage": coverage, "started_at": at, "found": 0, "skipped": 0, "handed_over": 0}
-    run_id = connection.execute(insert(Run).values(**row)).inserted_primary_key[0]
+    run_id = connection.execute(insert(Run), row).inserted_primary_key[0]
     connection.execute(insert(RunLibrary), [{"run_id": run_id, "library_id": id} for id in sorted(wanted)])
     return run_id
 

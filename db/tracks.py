@@ -30,7 +30,7 @@ def put_library(connection: Connection, root: bytes) -> int:
         return found
     try:
         with connection.begin_nested():
-            return connection.execute(insert(Library).values(root=root)).inserted_primary_key[0]
+            return connection.execute(insert(Library), {"root": root}).inserted_primary_key[0]
     except IntegrityError:  # another producer was faster
         return connection.scalars(*known).one()
 
@@ -42,7 +42,12 @@ def _library(root):
 
 def have_tracks(connection: Connection, library_ids: Sequence[int]) -> bool:
     """Whether any of these libraries was scanned before and had tracks."""
-    return connection.scalar(select(exists().where(Track.library_id.in_(library_ids))))
+    return connection.scalar(*_have_tracks(library_ids))
+
+
+@prepared
+def _have_tracks(library_ids):
+    return select(exists().where(Track.library_id.in_(library_ids)))
 
 
 def read_known(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, Known]:

@@ -102,7 +102,7 @@ def enqueue(
 
 
 class HeadStart:
-    """Queues what a first scan has found while it goes on, each time that is half as much more than before.
+    """Queues what a first scan has found while it goes on, each time that is twice as much.
 
     A later scan has to end first: until then, what looks new may be a file that was moved.
     """
@@ -122,7 +122,7 @@ class HeadStart:
         """Some files more were looked at. A broker that does not take them does not end the scan."""
         self._seen[scan.library_id] = scan.seen
         if self._is_first and self._files >= self._next:
-            self._next = self._files * 3 // 2
+            self._next = 2 * self._files
             self.plan()
             try:
                 self._dispatch()

@@ -76,7 +76,7 @@ def _batches(entries: Iterator[Found | Unreadable]) -> Iterator[list[Found | Unr
     size = FIRST_BATCH
     while batch := list(islice(entries, size)):
         yield batch
-        size = min(size * 3 // 2, BATCH)
+        size = min(2 * size, BATCH)
 
 
 def _store(database: Database, scan: Scan, root: bytes, found: Sequence[Found], readers: Readers) -> None:

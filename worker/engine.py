@@ -26,7 +26,7 @@ from worker.errors import Unclassifiable
 from worker.tickets import Ticket, TicketQueue
 
 CPU_BATCH = 9  # windows; on a CPU small batches stay in its caches
-GATHER_S = 0.06  # that windows wait for company on a GPU, while more are on their way
+GATHER_S = 0.08  # that windows wait for company on a GPU, while more are on their way
 AGAIN_S = 60.0  # between two looks whether there is room now for batches that could not be tried
 ROOMY = 4  # times what the best batch needs: room
 MARGIN_BYTES = 256 << 20  # of VRAM that is left free

@@ -12,7 +12,7 @@ import numpy as np
 from worker.cut import Native
 from worker.errors import Unclassifiable
 
-QUIET_S = 0.002  # without any that came, when none is on its way: then there will be none
+QUIET_S = 0.001  # without any that came, when none is on its way: then there will be none
 LOOK_S = 0.01  # between two looks whether any are on their way
 IDLE_S = 10.0  # without any
 
