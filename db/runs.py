@@ -117,7 +117,7 @@ def plan_run(connection: Connection, run_id: int, retry: bool = False) -> None:
     connection.execute(*_reset_stale(*of_run, again))
     connection.execute(*_renew_pending(*of_run))
     found, skipped = connection.scalar(*_found(run.id)), connection.scalar(*_skipped(*of_run))
-    connection.execute(*_count(run.id, found, skipped))
+    connection.execute(*_put_counts(run.id, found, skipped))
 
 
 @prepared
@@ -143,7 +143,7 @@ def _insert_missing(run_id, model_id, coverage):
     return insert(Prediction).from_select(list(row), new)
 
 
-def _take_over(connection: Connection, run_id: int, model_id: int, coverage: str, again: Sequence[str]) -> None:
+def _take_over(connection: Connection, run_id: int, model_id: int, coverage: str, again: Sequence[Status]) -> None:
     counts = connection.execute(*_others(run_id, model_id, coverage, again)).all()
     for other_id, count in counts:
         connection.execute(update(Run).where(Run.id == other_id).values(handed_over=Run.handed_over + count))
@@ -191,7 +191,7 @@ def _skipped(run_id, model_id, coverage):
 
 
 @prepared
-def _count(run_id, found, skipped):
+def _put_counts(run_id, found, skipped):
     counts = {"found": found, "skipped": skipped, "handed_over": 0, "finished_at": None}
     return update(Run).where(Run.id == run_id).values(**counts)
 

@@ -102,7 +102,7 @@ def enqueue(
 
 
 class HeadStart:
-    """Queues what a first scan has found while it goes on, each time that is twice as much.
+    """Queues what a first scan has found while it goes on, each time when there is twice as much.
 
     A later scan has to end first: until then, what looks new may be a file that was moved.
     """
