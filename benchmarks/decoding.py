@@ -2,9 +2,11 @@
 
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import psutil
 
 import settings
 from worker import checkpoints
@@ -16,6 +18,21 @@ from worker.cut import Cut
 def cut_of(checkpoint: Checkpoint, device: str) -> Cut:
     """What the model reads of a track on this device."""
     return replace(checkpoints.load(checkpoint, "cpu").cut(), native=device != "cpu")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What decode children did with some tracks."""
+
+    windows: int
+    tracks_per_s: float
+    cpu_ms: float  # of the children, a track
+
+
+def cpu_s(processes: Iterable[psutil.Process]) -> float:
+    """CPU seconds that they used so far."""
+    times = [process.cpu_times() for process in processes]
+    return sum(time.user + time.system for time in times)
 
 
 class Tally:
@@ -55,14 +72,19 @@ class Children:
         self._pool = DecodePool(children or config.children_beside(config.device), native=cut.native)
         self.decode(warm_up)
 
-    def decode(self, tracks: Sequence[Path]) -> tuple[float, int]:
-        """Tracks a second, and the windows that came out."""
-        tally, began = Tally(), time.perf_counter()
+    def decode(self, tracks: Sequence[Path]) -> Decoded:
+        """Decode all of them."""
+        tally, used_s, began = Tally(), self._cpu_s(), time.perf_counter()
         for track in tracks:
             self._pool.submit(bytes(track), self._cut, tally)
         tally.wait(len(tracks))
+        spent_s, used_s = time.perf_counter() - began, self._cpu_s() - used_s
         assert not tally.errors, tally.errors[0]
-        return len(tracks) / (time.perf_counter() - began), tally.count
+        return Decoded(tally.count, len(tracks) / spent_s, used_s / len(tracks) * 1e3)
+
+    def _cpu_s(self) -> float:
+        below = psutil.Process().children(recursive=True)
+        return cpu_s(child for child in below if "worker.decode_child" in child.cmdline())
 
     def close(self) -> None:
         """End them."""

@@ -16,20 +16,23 @@ from worker.cut import Cut
 
 
 def main(options: argparse.Namespace) -> None:
-    """Measure all tracks in one run, and before that small parts of them, each in a run of its own; print."""
+    """Measure small parts of the tracks, each in a run of its own, then all of them in one run or more; print."""
     checkpoint = product.with_weights(options.model)
     tracks = files(options.folder / "tracks")
     assert len(tracks) >= options.tracks, f"{options.folder} has {len(tracks)} tracks"
     cut = cut_of(checkpoint, options.device)
     if options.also:
         small = [first(options.folder, options.also, number) for number in range(options.times)]
-        compare(options, small, checkpoint, cut)
+        say_ratios(compare(options, small, checkpoint, cut))
     if options.tracks:
-        compare(options, [first(options.folder, options.tracks)], checkpoint, cut)
+        whole = [first(options.folder, options.tracks)]
+        say_ratios([pair for _ in range(options.repeat) for pair in compare(options, whole, checkpoint, cut)])
 
 
-def compare(options: argparse.Namespace, roots: list[Path], checkpoint: Checkpoint, cut: Cut) -> None:
-    """The product on each folder, one after the other, against the decode children on the same ones."""
+def compare(
+    options: argparse.Namespace, roots: list[Path], checkpoint: Checkpoint, cut: Cut
+) -> list[tuple[Measured, float]]:
+    """The product on each folder, one after the other, and its limit: the decode children on the same ones."""
     parts, others = [files(root) for root in roots], options.folder / "warm-up"
     with ThreadPoolExecutor() as pool:  # into the page cache
         size = sum(pool.map(lambda track: len(track.read_bytes()), chain.from_iterable(parts)))
@@ -40,14 +43,18 @@ def compare(options: argparse.Namespace, roots: list[Path], checkpoint: Checkpoi
     with closing(Children(cut, files(others))) as decoding, product.running() as (stack, database):
         product.warm_up(stack, database, others, checkpoint)
         for root, tracks in zip(roots, parts, strict=True):
-            before, windows = decoding.decode(tracks)
+            before = decoding.decode(tracks)
             measured = product.measure(stack, database, root, checkpoint)
-            after, again = decoding.decode(tracks)
-            assert windows == measured.windows == again, (windows, measured.windows, again)
-            pairs.append((measured, (before + after) / 2))
-            print(f"decode children alone             {before:8.2f} and {after:.2f} tracks/s")
+            after = decoding.decode(tracks)
+            windows = (before.windows, measured.windows, after.windows)
+            assert len(set(windows)) == 1, windows
+            pairs.append((measured, (before.tracks_per_s + after.tracks_per_s) / 2))
+            print(
+                f"decode children alone             {before.tracks_per_s:8.2f} and {after.tracks_per_s:.2f} tracks/s; "
+                f"CPU ms a track: {before.cpu_ms:.2f} and {after.cpu_ms:.2f}"
+            )
             say(measured)
-    say_ratios(pairs)
+    return pairs
 
 
 def first(folder: Path, count: int, number: int = 0) -> Path:

@@ -71,6 +71,7 @@ def parse() -> argparse.Namespace:
         part.add_argument("--amp", help="auto, bf16, fp16 or off; default: the setting's")
     parts.choices["endtoend"].add_argument("--also", type=int, default=0, help="tracks: runs of so many too, before")
     parts.choices["endtoend"].add_argument("--times", type=int, default=9, help="so many of those, each with others")
+    parts.choices["endtoend"].add_argument("--repeat", type=int, default=1, help="so many runs of all tracks")
     for name in ("neighbour", "small"):
         parts.choices[name].add_argument("--coverage", choices=("regions", "full"), default="regions")
     parts.choices["neighbour"].add_argument("--seed", type=int, default=0)

@@ -15,6 +15,7 @@ import psutil
 from sqlalchemy import distinct, func, select
 
 import settings
+from benchmarks.decoding import cpu_s
 from db.runs import Counts
 from db.session import Database, connect
 from db.tables import Genre, Job, Prediction, Run, Score, now
@@ -86,11 +87,11 @@ def measure(
     stack: Stack, database: Database, root: Path, checkpoint: Checkpoint, coverage: str = "regions"
 ) -> Measured:
     """An order's run. Raises AssertionError when anything failed, is missing or is there twice, or a worker died."""
-    before, processes = cpu_s(stack), [worker.process.pid for worker in stack.workers]
+    before, processes = spent_s(stack), [worker.process.pid for worker in stack.workers]
     ordered, began_s = now(), time.process_time()
     run_id, counts = _run(stack, database, Order((root,), checkpoint, coverage))
     producer_s = time.process_time() - began_s
-    used = cpu_s(stack) - before
+    used = spent_s(stack) - before
     used["producer"] = producer_s
     assert processes == [worker.process.pid for worker in stack.workers], "a worker died"
     assert counts.balanced and counts.done == counts.found, counts
@@ -125,7 +126,7 @@ def _read(database: Database, run_id: int, counts: Counts, ordered: datetime, us
     return Measured(counts.done, windows, wall.total_seconds(), (last - first).total_seconds(), used, by_node, amp)
 
 
-def cpu_s(stack: Stack) -> Counter[str]:
+def spent_s(stack: Stack) -> Counter[str]:
     """CPU seconds that the product's other processes used so far."""
     workers = [psutil.Process(worker.process.pid) for worker in stack.workers]
     below = [child for worker in workers for child in worker.children(recursive=True)]
@@ -137,9 +138,4 @@ def cpu_s(stack: Stack) -> Counter[str]:
         "Redis": [psutil.Process(stack.redis.pid)],
         "Flower": [psutil.Process(stack.flower.pid)],
     }
-    return Counter({kind: sum(map(_cpu_s, processes)) for kind, processes in kinds.items()})
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
+    return Counter({kind: cpu_s(processes) for kind, processes in kinds.items()})

@@ -51,7 +51,7 @@ def rate(folder: Path, names: list[str]) -> float:
     """Tracks a second of the decode children."""
     paths = [folder / name for name in names]
     with contextlib.closing(Children(CUT, paths[:2])) as decoding:
-        return decoding.decode(paths[2:])[0]
+        return decoding.decode(paths[2:]).tracks_per_s
 
 
 @contextlib.contextmanager
