@@ -9,8 +9,8 @@ from pathlib import Path
 from celery.exceptions import OperationalError as CeleryOperationalError
 from kombu.exceptions import OperationalError
 
-from db import jobs, runs, tracks
-from db.runs import Twin
+from db import jobs, plans, runs, tracks
+from db.plans import Twin
 from db.session import Database
 from db.tables import now
 from producer.buckets import FEWEST_JOBS, cut_buckets
@@ -158,8 +158,8 @@ def plan(database: Database, order: Order, library_ids: Sequence[int], run_id: i
     with database.write() as connection:
         model_id = runs.put_model(connection, *identity)
         run_id = run_id or runs.open_run(connection, model_id, order.coverage, library_ids, now())
-        runs.plan_run(connection, run_id, order.retry)
-        candidates = runs.find_twins(connection, run_id)
+        plans.plan_run(connection, run_id, order.retry)
+        candidates = plans.find_twins(connection, run_id)
         if not candidates:
             runs.finish_runs(connection, now())
     if candidates:
@@ -171,7 +171,7 @@ def merge_duplicates(database: Database, run_id: int, candidates: Iterable[Twin]
     """Let one analysis stand for exact copies: equal hashes make candidates, comparing the audio decides."""
     twins = [twin for twin in candidates if same_audio(twin.path, twin.leader_path)]
     with database.write() as connection:
-        runs.mark_duplicates(connection, run_id, twins)
+        plans.mark_duplicates(connection, run_id, twins)
         runs.finish_runs(connection, now())
 
 

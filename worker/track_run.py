@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from db.jobs import ClaimedJob, ClaimedTrack, Outcome
+from db.jobs import ClaimedJob, ClaimedTrack
+from db.outcomes import Outcome
 from worker.children import Block
 from worker.engine import Engine
 from worker.errors import TrackError, Unclassifiable

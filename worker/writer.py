@@ -5,7 +5,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from db import jobs
+from db.outcomes import Outcome, record_outcomes
 from db.session import Database, is_transient
 from db.tables import now
 
@@ -23,12 +23,12 @@ class Writer:
 
     def __init__(self, database: Database):
         self._database = database
-        self._outcomes: queue.SimpleQueue[tuple[jobs.Outcome, Written] | None] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[tuple[Outcome, Written] | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
 
-    def put(self, outcome: jobs.Outcome, written: Written) -> None:
+    def put(self, outcome: Outcome, written: Written) -> None:
         """Store this soon."""
         self._outcomes.put((outcome, written))
 
@@ -45,7 +45,7 @@ class Writer:
             if batch:
                 self._store(batch)
 
-    def _take(self) -> tuple[list[tuple[jobs.Outcome, Written]], bool]:
+    def _take(self) -> tuple[list[tuple[Outcome, Written]], bool]:
         """What has gathered while the last transaction ran, and whether there is more to come."""
         batch = [self._outcomes.get()]
         self._closing.wait(GATHER_S)
@@ -56,17 +56,17 @@ class Writer:
                 break
         return [entry for entry in batch if entry is not None], batch[-1] is not None
 
-    def _store(self, batch: list[tuple[jobs.Outcome, Written]]) -> None:
+    def _store(self, batch: list[tuple[Outcome, Written]]) -> None:
         error = self._try_until_stored([outcome for outcome, _ in batch])
         for _, written in batch:
             written(error)
 
-    def _try_until_stored(self, outcomes: list[jobs.Outcome]) -> Exception | None:
+    def _try_until_stored(self, outcomes: list[Outcome]) -> Exception | None:
         tries = 0
         while True:
             try:
                 with self._database.write() as connection:
-                    jobs.record_outcomes(connection, outcomes, now())
+                    record_outcomes(connection, outcomes, now())
                 return None
             except Exception as error:
                 if not is_transient(error) or self._closing.is_set():

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from db import jobs, runs, tracks
-from db.jobs import ClaimedJob, Outcome
+from db import jobs, plans, runs, tracks
+from db.jobs import ClaimedJob
+from db.outcomes import Outcome, record_outcomes
 from db.session import Database
 from db.tables import now
 
@@ -27,7 +28,7 @@ def plan(database: Database, *library_ids: int, coverage: str = "regions", weigh
     with database.write() as connection:
         model_id = runs.put_model(connection, "model", "1", weights)
         run_id = runs.open_run(connection, model_id, coverage, library_ids, now())
-        runs.plan_run(connection, run_id, retry)
+        plans.plan_run(connection, run_id, retry)
     return run_id
 
 
@@ -63,7 +64,7 @@ def outcomes(database: Database, job: ClaimedJob, probability: float = 0.5, erro
 def record(database: Database, entries: Sequence[Outcome]) -> int:
     """Write them. Returns how many were accepted."""
     with database.write() as connection:
-        return jobs.record_outcomes(connection, entries, now())
+        return record_outcomes(connection, entries, now())
 
 
 def finish(database: Database, job: ClaimedJob) -> None:

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from db import jobs, runs
+from db import jobs, plans, runs
+from db.outcomes import record_outcomes
 from db.tables import now
 from tests.integration.rows import analyse, claim, counts, finish, outcomes, plan, put_job, put_tracks, record, rows
 
@@ -125,8 +126,8 @@ def test_a_job_that_is_lost_twice_is_split_and_the_killer_quarantined(database, 
 def test_a_failed_original_frees_its_duplicates(database):
     run_id = plan(database, put_tracks(database, ["same", "same"]))
     with database.write() as connection:
-        (twin,) = runs.find_twins(connection, run_id)
-        runs.mark_duplicates(connection, run_id, [twin])
+        (twin,) = plans.find_twins(connection, run_id)
+        plans.mark_duplicates(connection, run_id, [twin])
     assert counts(database, run_id) == {"found": 2, "pending": 1, "duplicate": 1}
     analyse(database, run_id, error="missing")
     assert counts(database, run_id) == {"found": 2, "failed": 1, "pending": 1}
@@ -173,7 +174,7 @@ def test_what_is_recorded_while_its_job_is_split_stays(database, run_id, job_id)
     entries = outcomes(database, job)
     with ThreadPoolExecutor(1) as pool:
         with database.write() as connection:
-            assert jobs.record_outcomes(connection, entries[:1], now()) == 1
+            assert record_outcomes(connection, entries[:1], now()) == 1
             taken = pool.submit(take_back, database)
             assert not wait([taken], 0.3).done  # it waits for this transaction
         assert taken.result(30) == [job_id]
@@ -236,7 +237,7 @@ def test_a_run_that_was_closed_with_duplicates_is_open_again_when_their_original
     job = claim(database, put_job(database, first))
     second = plan(database, put_tracks(database, ["x"], b"/two"))
     with database.write() as connection:
-        runs.mark_duplicates(connection, second, runs.find_twins(connection, second))
+        plans.mark_duplicates(connection, second, plans.find_twins(connection, second))
         runs.finish_runs(connection, now())
     assert counts(database, second) == {"found": 1, "duplicate": 1}
     record(database, outcomes(database, job, error="undecodable"))
@@ -254,7 +255,7 @@ def test_writing_outcomes_does_not_read_whole_tables(database, job_id):
     with database.write() as connection:
         sqlite = connection.connection.driver_connection
         sqlite.set_trace_callback(statements.append)
-        jobs.record_outcomes(connection, entries, now())
+        record_outcomes(connection, entries, now())
         sqlite.set_trace_callback(None)
     written = [sql for sql in statements if sql.startswith(("SELECT", "UPDATE", "DELETE"))]
     steps = [step for sql in written for *_, step in rows(database, f"EXPLAIN QUERY PLAN {sql.replace('%', '%%')}")]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from db import jobs, reports, runs
+from db import jobs, plans, reports
 from db.reports import Filter
 from db.tables import now
 from tests.integration.rows import analyse, claim, finish, outcomes, plan, put_job, put_tracks, record, rows
@@ -104,7 +104,7 @@ def test_rank_1_is_the_most_probable_of_its_kind(analysed):
 def test_duplicates_show_what_their_original_has(database):
     run_id = plan(database, put_tracks(database, ["x", "x"]))
     with database.write() as connection:
-        runs.mark_duplicates(connection, run_id, runs.find_twins(connection, run_id))
+        plans.mark_duplicates(connection, run_id, plans.find_twins(connection, run_id))
     assert results(database) == []
     analyse(database, run_id)
     assert results(database, genre="rock") == [("/music/000.mp3", "rock", 0.5, 1), ("/music/001.mp3", "rock", 0.5, 1)]

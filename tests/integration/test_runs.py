@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-from db import runs, tracks
+from db import plans, runs, tracks
 from db.tables import now
 from producer.dispatch import merge_duplicates
 from tests.integration.rows import analyse, claim, counts, outcomes, plan, put_job, put_tracks, record, rows
@@ -92,12 +92,12 @@ def test_a_track_that_goes_missing_stays_accounted_for(database):
 
 def twins(database, run_id):
     with database.read() as connection:
-        return [(twin.track_id, twin.leader_id) for twin in runs.find_twins(connection, run_id)]
+        return [(twin.track_id, twin.leader_id) for twin in plans.find_twins(connection, run_id)]
 
 
 def mark(database, run_id) -> None:
     with database.write() as connection:
-        runs.mark_duplicates(connection, run_id, runs.find_twins(connection, run_id))
+        plans.mark_duplicates(connection, run_id, plans.find_twins(connection, run_id))
 
 
 def test_twins_have_one_leader_and_no_chains(database):
@@ -184,7 +184,7 @@ def test_a_track_in_a_job_is_not_marked_a_duplicate(database):
     assert twins(database, run_id) == [(2, 1), (3, 1)]  # what is in a job leads
     put_job(database, run_id)
     with database.write() as connection:
-        runs.mark_duplicates(connection, run_id, [runs.Twin(2, b"", 1, b"")])
+        plans.mark_duplicates(connection, run_id, [plans.Twin(2, b"", 1, b"")])
     assert counts(database, run_id) == {"found": 2, "queued": 2}
 
 
@@ -209,7 +209,7 @@ def test_equal_hashes_are_not_enough_to_share_an_analysis(database, tmp_path):
         tracks.insert_tracks(connection, library, rows_, now())
     run_id = plan(database, library)
     with database.read() as connection:
-        candidates = runs.find_twins(connection, run_id)
+        candidates = plans.find_twins(connection, run_id)
     merge_duplicates(database, run_id, candidates)
     found = "SELECT path, status, duplicate_of FROM prediction JOIN track ON id = track_id ORDER BY id"
     assert rows(database, found) == [
