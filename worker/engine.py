@@ -26,7 +26,7 @@ from worker.errors import Unclassifiable
 from worker.tickets import Ticket, TicketQueue
 
 CPU_BATCH = 9  # windows; on a CPU small batches stay in its caches
-GATHER_S = 0.08  # that windows wait for company on a GPU, while more are on their way
+GATHER_S = 0.08  # that windows wait for company on a GPU, while files wait for a decode child
 AGAIN_S = 60.0  # between two looks whether there is room now for batches that could not be tried
 ROOMY = 4  # times what the best batch needs: room
 MARGIN_BYTES = 256 << 20  # of VRAM that is left free
@@ -50,7 +50,7 @@ class Engine:
     one thread starts batches, and another waits for them.
 
     profiles: the folder that keeps what models cost on a GPU. margin_bytes: VRAM that is left free. expecting: whether
-    windows are on their way, which those that are here wait for.
+    windows are on their way that those which are here should wait for.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """The queue in which windows of many tracks come together."""
 
 import threading
+from unittest.mock import patch
 
 import numpy as np
 
@@ -36,6 +37,24 @@ def test_a_full_batch_does_not_wait():
     for windows in (3, 5, 1):
         queue.put(ticket(windows))
     assert sizes(queue.take(8, gather_s=60)) == [3, 5]
+
+
+def test_a_ticket_that_fills_the_batch_ends_the_waiting_and_the_next_one_is_taken_at_once():
+    queue, taken = TicketQueue(lambda: None, lambda: True), []
+
+    def take(gather_s):
+        taken.append(sizes(queue.take(8, gather_s)))
+
+    with patch("worker.tickets.LOOK_S", 60):
+        queue.put(ticket(3))
+        for windows, gather_s in ((5, 60), (1, 0)):
+            taker = threading.Thread(target=take, args=(gather_s,))
+            taker.start()
+            taker.join(0.1)
+            assert taker.is_alive()
+            queue.put(ticket(windows))
+            taker.join(5)
+    assert taken == [[3, 5], [1]]
 
 
 def test_a_batch_waits_no_longer_than_it_may():
