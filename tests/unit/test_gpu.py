@@ -1,5 +1,7 @@
 """What a GPU computes is what the CPU computes. Skipped where there is no GPU."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,19 @@ def test_where_triton_does_not_work_the_pictures_are_the_same(monkeypatch, caplo
     assert (found.cpu() - SpectrogramImage(84)(values, lengths)).abs().mean() < 1e-5
 
 
+@pytest.fixture
+def pinned():
+    """Pins memory until the test ends, however it does: where a part of other memory were pinned, later copies of that
+    would fail."""
+    with contextlib.ExitStack() as stack:
+
+        def pinned(memory: np.ndarray) -> np.ndarray:
+            stack.callback(pin(memory))
+            return memory
+
+        yield pinned
+
+
 def load(name: str, device: str, amp: str = "off") -> Model:
     """A model on a device, with seeded weights where none are shipped."""
     if name == "musicnn":
@@ -95,16 +110,14 @@ def test_the_memory_of_a_batch_is_foreseen(name):
         assert (weights + foreseen.peak_bytes(batch)) / (weights + peak_bytes) == pytest.approx(1, abs=0.1), batch
 
 
-def test_windows_are_copied_while_the_batch_before_them_is_computed_on():
+def test_windows_are_copied_while_the_batch_before_them_is_computed_on(pinned):
     model = load("vit_b_16_mel", "cuda:0", "off")  # slow enough for the next batch to be staged and copied in that time
     engine, scored = Engine(model, "cuda:0", lanes=1), []
-    pcm = np.resize(music(16, model.window), (engine.counters.best, model.window))  # a batch by itself
-    unpin = pin(pcm)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+    pcm = pinned(np.resize(music(16, model.window), (engine.counters.best, model.window)))  # a batch by itself
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA], acc_events=True) as seen:
         for _ in range(12):
             engine.submit(Ticket(pcm, lambda: None, scored.append, scored.append, frames=490))
         engine.close()
-    unpin()
     spans = [(event.name, event.time_range.start, event.time_range.end) for event in seen.events()]
     copies = [(start, end) for name, start, end in spans if "HtoD" in name and "Pinned" in name and end - start > 100]
     kernels = [(start, end) for name, start, end in spans if "Mem" not in name]
@@ -128,16 +141,14 @@ def test_a_third_batch_waits_for_the_first():
 
 @pytest.mark.parametrize("rate, channels", [(44_100, 2), (48_000, 2), (22_050, 1), (44_100, 1)])
 @pytest.mark.parametrize("name", ["musicnn", *STATES])
-def test_regions_as_the_file_has_them_give_what_the_cpu_gives(name, rate, channels):
+def test_regions_as_the_file_has_them_give_what_the_cpu_gives(name, rate, channels, pinned):
     cpu, gpu = load(name, "cpu"), load(name, "cuda:0")
     cut = cpu.cut()
     frames = int((cut.region_windows * cut.stride + cut.window) / cut.sample_rate * rate)
     mono = music(REGIONS, frames)
-    pcm = np.stack([mono] * channels, 2)
+    pcm = pinned(np.stack([mono] * channels, 2))
     native = Native(rate, (0, 7, 300), cut.region_windows, cut.stride)
-    unpin = pin(pcm)
     found = [predict(model, device, pcm, native) for model, device in ((cpu, "cpu"), (gpu, "cuda:0"))]
-    unpin()
     assert len(found[0]) == len(native) and np.abs(found[0] - found[1]).max() < 0.01
 
 
