@@ -11,8 +11,9 @@ WORKDIR /app
 COPY requirements.lock ./
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --requirement requirements.lock
 
-COPY pyproject.toml README.md LICENSE cli.py console.py doctor.py local.py sample.py settings.py ./
+COPY pyproject.toml README.md LICENSE settings.py ./
 COPY db db
+COPY genremill genremill
 COPY producer producer
 COPY worker worker
 RUN pip install --no-cache-dir --no-deps .

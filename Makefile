@@ -8,7 +8,7 @@ READY := .venv/.ready
 
 run: $(READY)
 ifeq ($(LIBRARY),)
-	.venv/bin/python -m sample .sample
+	.venv/bin/genremill sample .sample
 	.venv/bin/genremill run .sample
 else
 	.venv/bin/genremill run "$(LIBRARY)"

@@ -7,8 +7,9 @@ from datetime import datetime
 from sqlalchemy import Connection, column, func, or_, select, table
 from sqlalchemy.sql import Select
 
+from db.paths import path_text
 from db.runs import Counts, count_run
-from db.tables import Job, JobStatus, Library, Model, Prediction, Run, RunLibrary, Status, Track, path_text
+from db.tables import Job, JobStatus, Library, Model, Prediction, Run, RunLibrary, Status, Track
 
 TAGS = table(
     "track_tag",

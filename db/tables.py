@@ -1,23 +1,23 @@
 """The tables. Their names are an interface: people query them with their own tools."""
 
 import enum
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import ClassVar
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
-    DateTime,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
     Text,
-    TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from db.types import PathText, UtcDateTime
 
 CONVENTION = {
     "ix": "ix_%(column_0_N_label)s",
@@ -50,53 +50,6 @@ class JobStatus(enum.StrEnum):
     RUNNING = "running"  # held by a worker until lease_until
     DONE = "done"  # every track of it has an outcome
     SPLIT = "split"  # its worker died again and again: its tracks went into jobs of their own
-
-
-class PathText(TypeDecorator):
-    r"""A file's path: bytes in Python, text in SQL. A byte that is not UTF-8 is written \xNN, a backslash \\."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value, dialect):
-        return None if value is None else path_text(value)
-
-    def process_result_value(self, value, dialect):
-        return None if value is None else path_bytes(value)
-
-
-def path_text(path: bytes) -> str:
-    """A path as it stands in the database."""
-    return path.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-
-
-def path_bytes(text: str) -> bytes:
-    """The inverse of path_text."""
-    parts = text.split("\\\\")
-    return b"\\".join(_unescape(part) for part in parts)
-
-
-def _unescape(text: str) -> bytes:
-    first, *rest = text.split("\\x")
-    return first.encode() + b"".join(bytes([int(part[:2], 16)]) + part[2:].encode() for part in rest)
-
-
-class UtcDateTime(TypeDecorator):
-    """A moment in UTC; SQLite knows no time zones."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value, dialect):
-        return value.astimezone(UTC) if value is not None else None
-
-    def process_result_value(self, value, dialect):
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
-
-
-def now() -> datetime:
-    """This moment, in UTC."""
-    return datetime.now(UTC)
 
 
 def _is_one_of(column: str, kinds: type[enum.StrEnum]) -> CheckConstraint:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from db import runs
 from db.runs import Counts
 from db.session import Database
-from producer.dispatch import Order, dispatch
+from producer.dispatch import dispatch
+from producer.order import Order
 from producer.reconcile import reconcile
 
 LOOK_S = 0.5

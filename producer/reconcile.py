@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from db import jobs
 from db.session import Database
-from db.tables import now
+from db.types import now
 from producer.dispatch import send
 from worker.celery import QUEUES, app
 

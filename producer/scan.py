@@ -11,9 +11,9 @@ from pathlib import Path
 
 from db import tracks
 from db.session import Database
-from db.tables import now
-from producer.header import read_header
-from producer.identity import audio_hash
+from db.types import now
+from producer.audio_hash import audio_hash
+from producer.metadata import read_header
 from producer.walk import Found, Unreadable, walk
 
 BATCH = 500  # files to a transaction, once so many are there; the first have fewer, so that work can begin

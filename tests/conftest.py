@@ -53,7 +53,7 @@ def database(database_url):
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
     """The sample library. Tests that change it take a copy."""
-    from sample import compose_library
+    from genremill.sample.library import compose_library
 
     root = tmp_path_factory.mktemp("sample")
     compose_library(root)
@@ -85,7 +85,7 @@ def data_dir(tmp_path, monkeypatch):
 @pytest.fixture
 def redis_url(tmp_path, processes):
     """The address of an empty Redis of this test's own."""
-    from local import start_redis
+    from genremill.local_stack import start_redis
 
     socket = tmp_path / "redis.sock"
     processes.append(start_redis(socket, tmp_path / "redis.log"))

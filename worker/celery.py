@@ -1,13 +1,13 @@
 """The Celery app. Imports settings only, so that the producer and `celery -A worker` load no torch."""
 
-import importlib
-
 from celery import Celery
-from celery.signals import celeryd_init
+from celery.exceptions import OperationalError as CeleryOperationalError
 from kombu import Queue
+from kombu.exceptions import OperationalError
 
 import settings
-from worker import telemetry  # noqa: F401 (`celery -A worker inspect gpu` has to know the command)
+from settings import GenremillError
+from worker.monitoring import telemetry  # noqa: F401 (`celery -A worker inspect gpu` has to know the command)
 
 QUEUES = ("fast", "bulk")  # in the order in which workers empty them
 VISIBILITY_TIMEOUT_S = 90  # a message that is held and not renewed for so long is delivered again
@@ -26,7 +26,7 @@ app.conf.update(
         "socket_connect_timeout": 5,
         "queue_order_strategy": "priority",
     },
-    worker_pool="worker.pool:TaskPool",
+    worker_pool="worker.consumer:TaskPool",
     worker_concurrency=MOST_JOBS,
     worker_prefetch_multiplier=1,
     worker_send_task_events=True,
@@ -44,8 +44,18 @@ app.conf.update(
 )
 
 
-@celeryd_init.connect(weak=False)
-def _prepare_worker(sender=None, **_kwargs) -> None:
-    """Only a worker loads the task, and torch with it: the producer and Flower send and watch by name."""
-    importlib.import_module("worker.tasks").open_station(sender)
-    app.steps["consumer"].add(importlib.import_module("worker.pool").Keeper)
+def check_broker() -> None:
+    """Raises GenremillError when the broker does not answer."""
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=5)
+    except (OperationalError, CeleryOperationalError, OSError, ValueError, KeyError) as error:
+        raise unreachable(error) from error
+
+
+def unreachable(error: Exception) -> GenremillError:
+    address = app.connection_for_write().as_uri()
+    return GenremillError(
+        f"the broker {address} cannot be reached: {error}; start Redis or set GENREMILL_BROKER_URL "
+        "(`genremill run` brings its own)"
+    )

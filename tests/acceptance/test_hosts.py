@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.person import Person
 from tests.conftest import new_postgres_database, wait_until
-from tests.own_model import write_own_model
+from tests.support.own_model import write_own_model
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_the_command_itself(person, noises, number):
 def test_the_processes_of_the_stack_one_after_the_other(person, noises):
     process = person.start("run", str(noises), "--json")
     done = 0
-    for part in ("worker.decode_child", "flower", "redis-server", "celery -A worker worker"):
+    for part in ("worker.decode.child", "flower", "redis-server", "celery -A worker worker"):
         wait_until(lambda least=done + 8: person.done() >= least)
         before = outcomes(person)
         done = len(before)

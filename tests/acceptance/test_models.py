@@ -14,14 +14,15 @@ import soundfile
 import soxr
 import torch
 
+from genremill.bench import naive
+from genremill.bench.random_weights import seeded_state
 from tests.acceptance.person import Person
-from tests.hub import Hub, serving
-from tests.own_model import write_own_model
-from worker import checkpoints, naive
-from worker.cut import Cut
-from worker.models import vgg, vit
-from worker.models.ccmusic import HOP, SAMPLE_RATE, WINDOW_S
-from worker.seeded import seeded_state
+from tests.support.hub import Hub, serving
+from tests.support.own_model import write_own_model
+from worker.models import checkpoints
+from worker.models.networks import vgg, vit
+from worker.models.networks.ccmusic import HOP, SAMPLE_RATE, WINDOW_S
+from worker.windowing import Cut
 
 TRACKS = (
     "Clara Voss/Nachtstücke/03 Toccata.wav",

@@ -14,9 +14,10 @@ import soundfile
 
 from tests.acceptance.person import Person
 from tests.conftest import wait_until
+from tests.support.paths import DATA
 
 MEMORY_LIMIT_BYTES = 1.5e9
-REFERENCE = Path(__file__).parents[1] / "data" / "musicnn_reference.npz"
+REFERENCE = DATA / "musicnn_reference.npz"
 
 
 @pytest.fixture(scope="module")

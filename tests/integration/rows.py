@@ -6,7 +6,7 @@ from db import jobs, plans, runs, tracks
 from db.jobs import ClaimedJob
 from db.outcomes import Outcome, record_outcomes
 from db.session import Database
-from db.tables import now
+from db.types import now
 
 GENRES = (("rock", "genre"), ("jazz", "genre"), ("happy", "mood"))
 

@@ -2,11 +2,13 @@
 
 import pytest
 
-from producer.dispatch import FAST_TRACKS, HEAD_START_FILES, Order, enqueue
+from producer.dispatch import FAST_TRACKS
+from producer.enqueue import HEAD_START_FILES, enqueue
+from producer.order import Order
 from producer.reconcile import messages
 from settings import GenremillError
 from tests.integration.rows import counts, rows
-from worker.checkpoints import find
+from worker.models.checkpoints import find
 
 FILES = 5 * FAST_TRACKS
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from db import jobs, plans, runs
 from db.outcomes import record_outcomes
-from db.tables import now
+from db.types import now
 from tests.integration.rows import analyse, claim, counts, finish, outcomes, plan, put_job, put_tracks, record, rows
 
 

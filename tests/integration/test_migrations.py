@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
-import db.session
+from db import session
 from db.session import connect
 from db.tables import Base
 from settings import GenremillError
@@ -23,7 +23,7 @@ def test_the_migrations_make_the_declared_tables(database):
 
 def test_down_and_up_again(database, database_url):
     config = Config()
-    config.set_main_option("script_location", db.session.__file__.replace("session.py", "migrations"))
+    config.set_main_option("script_location", session.__file__.replace("session.py", "migrations"))
     with database.write() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
@@ -53,6 +53,7 @@ def test_sqlite_is_set_up(tmp_path):
 
 BUSY_WRITER = """
 import sys, threading, time
+from db import session
 from db.session import connect
 
 database = connect(sys.argv[1])

@@ -4,13 +4,14 @@ import pytest
 from kombu import Connection
 
 from db import jobs
-from db.tables import now
+from db.types import now
 from producer import reconcile
-from producer.dispatch import Order, dispatch, send
+from producer.dispatch import dispatch, send
+from producer.order import Order
 from producer.reconcile import messages
 from settings import GenremillError
 from tests.integration.rows import claim, counts, finish, outcomes, plan, put_job, put_tracks, record, rows
-from worker.checkpoints import find
+from worker.models.checkpoints import find
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from db import jobs, plans, reports
 from db.reports import Filter
-from db.tables import now
+from db.types import now
 from tests.integration.rows import analyse, claim, finish, outcomes, plan, put_job, put_tracks, record, rows
 
 

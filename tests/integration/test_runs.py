@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 from db import plans, runs, tracks
-from db.tables import now
-from producer.dispatch import merge_duplicates
+from db.types import now
+from producer.enqueue import merge_duplicates
 from tests.integration.rows import analyse, claim, counts, outcomes, plan, put_job, put_tracks, record, rows
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from db.tables import path_bytes
+from db.paths import path_bytes
+from genremill.sample.encode import write_track
 from producer.scan import BATCH, scan_library
-from sample import write_track
 from tests.integration.rows import analyse, claim, counts, outcomes, plan, put_job, record, rows
 
 

@@ -3,8 +3,8 @@
 import pytest
 import soundfile
 
-from benchmarks.library import Variant, compose_base, plan, split_frames, write_variants
-from producer.identity import audio_hash
+from benchmarks.throughput.library import Variant, compose_base, plan, split_frames, write_variants
+from producer.audio_hash import audio_hash
 
 SECONDS = 12.0
 SHARES = (0.0, 0.3, 0.8)

@@ -10,7 +10,6 @@ import json
 import re
 import shlex
 import tomllib
-from pathlib import Path
 
 import flower.options  # noqa: F401  (defines Flower's options)
 import jsonschema
@@ -18,13 +17,14 @@ import pytest
 import typer
 import yaml
 from celery.bin.celery import celery as celery_command
+from setuptools import find_packages
 from tornado.options import options as flower_options
 
-import cli
+from genremill import cli
 from settings import Settings
-from worker.launch import STOP_S
+from tests.support.paths import ROOT
+from worker.supervisor import STOP_S
 
-ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
@@ -158,7 +158,9 @@ def test_what_the_image_copies_is_there_and_not_ignored():
 def test_the_image_has_all_that_is_installed():
     setuptools = PROJECT["tool"]["setuptools"]
     assert {f"{module}.py" for module in setuptools["py-modules"]} <= copied()
-    assert {package.split(".")[0] for package in setuptools["packages"]} <= copied()
+    found = find_packages(str(ROOT), include=setuptools["packages"]["find"]["include"])
+    packages = {name.split(".")[0] for name in found}
+    assert {"db", "genremill", "producer", "worker"} == packages <= copied()
     assert {PROJECT["project"]["readme"], "requirements.lock", "pyproject.toml", "LICENSE"} <= copied()
 
 

@@ -1,0 +1,1 @@
+"""The `genremill` command, and what only the command needs."""

@@ -1,0 +1,42 @@
+"""The `genremill` command: mounts one function for each command, and ends with an exit code."""
+
+import signal
+import sys
+
+import typer
+
+from genremill import console
+from genremill.commands import bench, doctor, enqueue, gpu, models, reports, run, sample, worker
+
+app = typer.Typer(
+    help="Genre probabilities on every track of a music collection.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (
+    run.run,
+    enqueue.enqueue,
+    worker.worker,
+    reports.status,
+    reports.results,
+    reports.genres,
+    reports.errors,
+    gpu.gpu,
+    doctor.doctor,
+    bench.bench,
+    sample.sample,
+):
+    app.command()(command)
+app.add_typer(models.app, name="models")
+
+
+def main(*command: str) -> None:
+    """Run the command line, or this command with the arguments of the command line, and exit.
+
+    SIGTERM ends a command as Ctrl-C does.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    arguments = [*command, *sys.argv[1:]]
+    sys.exit(console.guarded(lambda: app(arguments, prog_name="genremill")))

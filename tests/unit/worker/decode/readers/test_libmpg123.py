@@ -1,0 +1,227 @@
+"""MP3 through libmpg123 is MP3 through soundfile, in less time."""
+
+import os
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile as sf
+
+from tests.support import audio
+from worker.decode import windows
+from worker.decode.readers import libmpg123
+from worker.decode.readers.base import Broken
+from worker.decode.readers.ffmpeg import ContainerReader
+from worker.decode.readers.libmpg123 import MpegReader
+from worker.decode.readers.libsndfile import SoundfileReader
+from worker.decode.readers.mp3_frames import INDEX_STEP, Frames, constant_frames, read_front, walk
+from worker.decode.windows import read_windows
+from worker.windowing import Cut
+
+pytestmark = pytest.mark.skipif(libmpg123.library() is None, reason="the system has no libmpg123")
+
+MUSICNN = Cut(16_000, 47_872)
+SECONDS = 40
+EVERYTHING_HZ = 1e9
+
+
+def noise(rate, channels=2):
+    """Music-like: loud below, soft above, different everywhere; its bit rate varies where it may."""
+    chance = np.random.default_rng(0)
+    frames = SECONDS * rate
+    loudness = np.interp(np.arange(frames), np.linspace(0, frames, 9), [0.02, 1, 0.1, 0.5, 0.02, 1, 0.3, 0.05, 0.6])
+    samples = np.cumsum(chance.normal(0, 1, (frames, channels)), 0)
+    samples -= np.apply_along_axis(lambda x: np.convolve(x, np.ones(400) / 400, "same"), 0, samples)
+    return (0.4 * samples / np.abs(samples).max(0) * loudness[:, None]).astype(np.float32)
+
+
+KINDS = {  # sample rate, channels, how it is encoded
+    "constant": (44_100, 2, {"bitrate_mode": "CONSTANT", "compression_level": 0.4}),
+    "constant, least": (44_100, 1, {"bitrate_mode": "CONSTANT", "compression_level": 0.9}),
+    "constant, 48 kHz": (48_000, 2, {"bitrate_mode": "CONSTANT", "compression_level": 0.4}),
+    "constant, MPEG-2": (22_050, 2, {"bitrate_mode": "CONSTANT", "compression_level": 0.4}),
+    "variable": (44_100, 2, {"bitrate_mode": "VARIABLE", "compression_level": 0.5}),
+    "32 kbit": (44_100, 2, {"bit_rate": 32_000}),  # what says so does not fit a frame of that bit rate
+    "without a header": (44_100, 2, {"bitrate_mode": "VARIABLE", "compression_level": 0.5}),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def track(request, tmp_path_factory):
+    rate, channels, encoding = KINDS[request.param]
+    path = tmp_path_factory.mktemp(request.param.replace(" ", "-")) / "a.mp3"
+    samples = noise(rate, channels)
+    if "bit_rate" in encoding:
+        write_with_ffmpeg(path, samples, rate, **encoding)
+    else:
+        with sf.SoundFile(path, "w", rate, channels, format="MP3", **encoding) as file:
+            for at in range(0, len(samples), rate):
+                file.write(samples[at : at + rate])
+    if request.param == "without a header":
+        data = path.read_bytes()
+        path.write_bytes(data[data.index(b"\xff\xfb", data.index(b"Xing")) :])
+    return os.fsencode(path)
+
+
+def write_with_ffmpeg(path, samples, rate, bit_rate):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libmp3lame", rate=rate, layout="stereo", bit_rate=bit_rate)
+        frame = av.AudioFrame.from_ndarray(samples.T.copy(), "fltp", "stereo")
+        frame.sample_rate = rate
+        for part in (frame, None):
+            container.mux(stream.encode(part))
+
+
+def opened(path, hears_hz):
+    return MpegReader(path, os.open(path, os.O_RDONLY), hears_hz)
+
+
+def read(reader, start=0, stop=None):
+    return np.concatenate(list(reader.blocks(start, stop)))
+
+
+def rate_of(path):
+    with sf.SoundFile(os.fsdecode(path)) as file:
+        return file.samplerate
+
+
+def data_of(path):
+    return Path(os.fsdecode(path)).read_bytes()
+
+
+def test_all_of_it_is_what_soundfile_gives(track):
+    reader = opened(track, EVERYTHING_HZ)
+    with Path(os.fsdecode(track)).open("rb") as file:
+        expected = read(SoundfileReader(file.fileno()))
+    found = read(reader)
+    assert reader.rate == rate_of(track) and SECONDS * reader.rate <= len(found) < (SECONDS + 0.1) * reader.rate
+    assert b"without" in track or len(found) == len(expected)  # soundfile guesses the length, and stops there
+    both = min(len(found), len(expected))
+    assert np.abs(found[:both] - expected[:both]).max() < 1e-4
+    reader.close()
+
+
+@pytest.mark.parametrize("hears_hz", [EVERYTHING_HZ, 4_000])
+def test_a_seek_gives_what_reading_on_gives(track, hears_hz):
+    reader = opened(track, hears_hz)
+    whole = read(reader)
+    for share in (0.1, 0.5, 0.9, 0.3):
+        start = int(share * reader.frames)
+        assert np.abs(read(reader, start, start + 20_000) - whole[start : start + 20_000]).max() < 1e-4
+    reader.close()
+
+
+def test_half_the_rate_has_what_is_heard_and_is_taken_only_then(track):
+    whole, half = opened(track, EVERYTHING_HZ), opened(track, 4_000)
+    assert (whole.rate, half.rate) == (rate_of(track), rate_of(track) // 2)
+    assert abs(whole.frames - 2 * half.frames) <= 1
+    cut = Cut(8_000, 40_000)
+    halved = np.concatenate([block.pcm for block in read_windows(track, cut, 99)])
+    complete = np.concatenate([block.pcm for block in read_windows(track, Cut(8_000, 40_000, band_hz=99_999), 99)])
+    spectra = [np.abs(np.fft.rfft(pcm / 32768.0)) for pcm in (halved, complete)]  # half a sample apart: not the samples
+    assert np.abs(spectra[0] - spectra[1]).max() < 0.02 * spectra[1].max()
+    assert spectra[1].max() > 1
+
+
+def test_a_constant_bit_rate_is_an_index(track):
+    data = data_of(track)
+    found = constant_frames(data[:2048], 0)
+    if b"constant" not in track:
+        assert found is None
+        return
+    for at in found.starts[1:].tolist():
+        ahead = data[at : at + 5]
+        assert any(ahead[i] == 0xFF and ahead[i + 1] & 0xE6 == 0xE2 for i in range(4))
+    assert len(found.starts) * INDEX_STEP * 1152 * 2 > SECONDS * 22_050
+
+
+def test_a_tag_in_front_moves_the_index():
+    frame = bytes.fromhex("fffb9000") + bytes(32) + b"Info" + (3).to_bytes(4) + (100).to_bytes(4) + (41_796).to_bytes(4)
+    plain, moved = (constant_frames(frame + bytes(400), at) for at in (0, 1000))
+    assert plain.starts[0] == 417 and (moved.starts - plain.starts == 1000).all()
+    assert constant_frames(frame.replace((100).to_bytes(4), (900).to_bytes(4)) + bytes(400), 0) is None
+    assert constant_frames(frame[:-8], 0) is None
+
+
+@pytest.mark.parametrize(
+    "kbit_s, rate, preframes", [(320, 44_100, 3), (192, 44_100, 3), (128, 44_100, 4), (64, 44_100, 5), (32, 48_000, 11)]
+)
+def test_as_many_frames_are_decoded_before_another_as_may_have_its_beginning(kbit_s, rate, preframes):
+    assert Frames(np.zeros(1), 144_000 * kbit_s / rate).preframes == preframes
+
+
+def walk_through(path):
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return walk(fd, read_front(fd)[1])
+    finally:
+        os.close(fd)
+
+
+def test_a_walk_finds_every_frame_or_nothing(track, tmp_path):
+    found, data = walk_through(track), data_of(track)
+    assert all(data[start] == 0xFF and data[start + 1] & 0xE0 == 0xE0 for start in found.starts.tolist())
+    assert found.smallest * INDEX_STEP <= np.diff(found.starts).min()
+    assert found.samples == pytest.approx(SECONDS * rate_of(track), abs=3 * 1152)
+    tagged, damaged, short = (tmp_path / name for name in ("tagged.mp3", "damaged.mp3", "short.mp3"))
+    tagged.write_bytes(data + b"TAG" + bytes(125))
+    damaged.write_bytes(data[: len(data) // 2] + bytes(9) + data[len(data) // 2 :])
+    short.write_bytes(data[:1000])
+    assert walk_through(tagged).samples == found.samples
+    assert walk_through(damaged) is None and walk_through(short) is None
+
+
+def test_without_the_library_soundfile_reads_it(track, monkeypatch):
+    if b"without" in track:
+        pytest.skip("soundfile guesses the length")
+    found = np.concatenate([block.pcm for block in read_windows(track, MUSICNN, 99)])
+    monkeypatch.setattr(windows.mpeg, "library", lambda: None)
+    again = np.concatenate([block.pcm for block in read_windows(track, MUSICNN, 99)])
+    spectra = [np.abs(np.fft.rfft(pcm / 32768.0)) for pcm in (found, again)]
+    assert found.shape == again.shape
+    assert np.abs(spectra[0] - spectra[1]).max() < 0.05 * spectra[1].max()
+
+
+def test_what_is_no_mpeg_is_broken(tmp_path):
+    path = audio.write(tmp_path / "a.flac", audio.sweep(1, 16_000), 16_000)
+    with pytest.raises(Broken):
+        opened(os.fsencode(path), 8_000)
+
+
+def test_a_track_that_ends_early_is_broken(track, tmp_path):
+    if b"without" in track:
+        pytest.skip("nothing says how long it is")
+    path = tmp_path / "cut.mp3"
+    data = data_of(track)
+    path.write_bytes(data[: len(data) // 2])
+    reader = opened(os.fsencode(path), EVERYTHING_HZ)
+    with pytest.raises(Broken, match=r"ends at|cannot seek"):
+        read(reader)
+    reader.close()
+
+
+def test_a_length_that_is_a_lie_is_counted_anew(track, tmp_path):
+    data = bytearray(data_of(track))
+    at = max(data[:2048].find(b"Info"), data[:2048].find(b"Xing"))
+    if at < 0:
+        pytest.skip("it says no length")
+    data[at + 8 : at + 12] = b"\xff\xff\xff\xf0"
+    path = tmp_path / "lies.mp3"
+    path.write_bytes(data)
+    assert next(read_windows(os.fsencode(path), MUSICNN, 99)).pcm.any()
+
+
+def test_a_track_whose_channels_change_is_read_or_refused_but_kills_nobody(tmp_path):
+    parts = []
+    for channels in (2, 1):
+        path = tmp_path / f"{channels}.mp3"
+        sf.write(path, noise(44_100, channels)[: 8 * 44_100], 44_100, format="MP3")
+        parts.append(path.read_bytes())
+    path = tmp_path / "both.mp3"
+    path.write_bytes(parts[0] + parts[1])
+    assert next(read_windows(os.fsencode(path), MUSICNN, 99)).pcm.any()
+    reader = ContainerReader(os.fsencode(path))
+    with pytest.raises(Broken, match="channels change from 2 to 1"):
+        read(reader)
+    reader.close()

@@ -1,0 +1,80 @@
+"""Mixed precision, as far as a CPU can show it; tests/unit/test_gpu.py shows it on a GPU."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from genremill.bench.random_weights import seeded_state
+from genremill.sample.long_track import compose_long
+from worker.decode.windows import read_windows
+from worker.models import checkpoints, precision, registry
+from worker.models.networks import vgg
+from worker.windowing import Cut
+
+CPU = torch.device("cpu")
+
+
+def network(name: str) -> torch.nn.Module:
+    module = registry.load_module(registry.find(name))
+    if name == "musicnn":
+        return checkpoints.load(checkpoints.find(name), "cpu").network
+    return checkpoints.fit(module, seeded_state(module)).requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def track(tmp_path_factory):
+    path = tmp_path_factory.mktemp("track") / "track.flac"
+    compose_long(path, seed=3)
+    return os.fsencode(path)
+
+
+@pytest.mark.parametrize(
+    "name, took", [("musicnn", "float16"), ("vit_b_16_mel", "bfloat16"), ("vgg19_bn_cqt", "bfloat16")]
+)
+@torch.inference_mode()
+def test_probabilities_of_music_stay_within_a_hundredth(track, name, took):
+    module = registry.load_module(registry.find(name))
+    hop = 0 if name == "musicnn" else module.HOP
+    cut = Cut(module.SAMPLE_RATE, module.WINDOW, "regions", hop)
+    pcm = np.concatenate([windows.pcm.copy() for windows in read_windows(track, cut, 64)])
+    waveforms = torch.from_numpy(pcm) / 32_768
+    full, lowered = network(name), network(name)
+    assert precision.lower(lowered, torch.bfloat16) is getattr(torch, took)
+    expected, found = full(waveforms), lowered(waveforms)
+    assert found.dtype == torch.float32
+    assert 0 < (found - expected).abs().max() < 0.01
+    assert expected.std() > 0.005
+
+
+@torch.inference_mode()
+def test_folded_norms_give_the_same_logits():
+    state = seeded_state(vgg)
+    plain, folded = (checkpoints.fit(vgg, state).requires_grad_(False) for _ in range(2))
+    pictures = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    folded.lower(torch.float32)
+    expected = plain.logits(pictures)
+    assert (folded.logits(pictures) - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_on_a_cpu_numbers_are_float32_whatever_is_asked_for():
+    assert {precision.choose_dtype(amp, CPU) for amp in ("auto", "bf16", "fp16", "off")} == {torch.float32}
+
+
+COMPILE = """
+import logging, torch
+from worker.models.precision import Compiled
+logging.basicConfig()
+double = Compiled(lambda x: torch.sin(x) * 2)
+print((double(torch.ones(3)) - torch.sin(torch.ones(3)) * 2).abs().max().item() < 1e-6, double(torch.zeros(2)).tolist())
+"""
+
+
+def test_where_torch_compile_does_not_work_the_model_runs_without_it(tmp_path):
+    environment = {**os.environ, "CXX": "/nonexistent/c++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", COMPILE], capture_output=True, text=True, env=environment, timeout=100)
+    assert ran.stdout.split() == ["True", "[0.0,", "0.0]"], ran.stderr
+    assert "torch.compile does not work here" in ran.stderr

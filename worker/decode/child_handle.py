@@ -1,0 +1,81 @@
+"""One decode child, as its parent sees it: start it, ask, wait for the answer, end it."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from worker.decode.protocol import HEADER, MESSAGE_BYTES, Share
+
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+
+
+class Died(Exception):
+    """The child is gone; the message says of what."""
+
+
+class Child:
+    """One decode child and the parent's end of its socket; raises Died when it cannot be started."""
+
+    def __init__(self, share: Share):
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            arguments = replace(share, control=theirs.fileno()).arguments()
+            command = [sys.executable, "-P", "-m", "worker.decode.child", *arguments]
+            files = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+            try:
+                passed = (theirs.fileno(), share.block)
+                self._process = subprocess.Popen(command, pass_fds=passed, env=environment(), **files)
+            except OSError as error:
+                self._socket.close()
+                raise Died(f"it does not start: {error}") from error
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def ask(self, kind: bytes, slot: int, order: bytes = b"") -> None:
+        """Send a message; raises Died."""
+        try:
+            self._socket.send(HEADER.pack(kind, slot) + order)
+        except OSError:
+            raise Died(self._epitaph()) from None
+
+    def answer(self, timeout_s: float) -> tuple[bytes, int, bytes]:
+        """The next message: kind, number of windows, and what follows; raises Died or TimeoutError."""
+        self._socket.settimeout(timeout_s)
+        try:
+            message = self._socket.recv(MESSAGE_BYTES)
+        except ConnectionError:
+            message = b""
+        if not message:
+            raise Died(self._epitaph())
+        return *HEADER.unpack_from(message), message[HEADER.size :]
+
+    def kill(self) -> None:
+        """Kill the process without waiting; answer() then raises Died."""
+        self._process.kill()
+
+    def end(self) -> None:
+        """Kill the process, if it still lives, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait()
+        self._socket.close()
+
+    def _epitaph(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = self._process.wait(timeout=5)
+            return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return "it closed its connection"
+
+
+def environment() -> dict[str, str]:
+    """A child's: one thread for each numeric library, and this package found where the parent found it."""
+    root = str(Path(__file__).resolve().parents[2])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths)}
