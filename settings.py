@@ -36,7 +36,6 @@ class Settings(BaseSettings):
     coverage: Literal["regions", "full"] = Field("regions", description="three regions of a track, or all of it")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0,2 or UUIDs of GPUs")
     amp: Amp = Field("auto", description="numbers on a GPU; off: float32")
-    compile: bool = Field(False, description="compile networks for the GPU with torch.compile")
     vram_margin_mib: int = Field(256, ge=0, description="VRAM that workers leave free for others")
     cores: int = Field(0, ge=0, description="CPU cores this host's workers may use; 0: all of them")
     decode_children: int = Field(0, ge=0, description="decode processes of a worker; 0: by its cores")

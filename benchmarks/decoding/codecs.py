@@ -39,9 +39,9 @@ from scipy.signal import correlate
 
 from benchmarks.decoding import reference_decoders
 from benchmarks.decoding.reference_decoders import Call
-from genremill.bench.codecs import CODECS
-from genremill.bench.inputs import compose_codecs
 from genremill.bench.target import machine
+from genremill.sample.codecs import CODECS, encode_all
+from genremill.sample.long_track import compose_long
 from worker.decode.audio_file import Track
 from worker.decode.windows import read_windows
 from worker.models import checkpoints
@@ -86,7 +86,7 @@ def main() -> None:
     print(conditions(), flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        paths = compose_codecs(folder, SECONDS) | {path.name: path for path in options.also}
+        paths = compose_codecs(folder) | {path.name: path for path in options.also}
         if options.long:
             paths = lengthen(paths["wav"], folder / "3 hours")
         seconds = SECONDS * (LONG_TIMES if options.long else 1)
@@ -94,6 +94,14 @@ def main() -> None:
         print_table(spent_ms)
         for name, path in paths.items():
             print(f"{name:13} {peak(path) if options.long else f'{seek_error(path)}; {effect(path)}'}", flush=True)
+
+
+def compose_codecs(folder: Path) -> dict[str, Path]:
+    """One composed track in each codec of genremill.sample.codecs, by its name; what is there already stays."""
+    track = folder / f"{SECONDS}s" / "000.wav"
+    if not track.exists():
+        compose_long(track, 0, SECONDS)
+    return encode_all(folder / "codecs" / f"{SECONDS}s", *soundfile.read(track, dtype="int16"))
 
 
 def conditions() -> str:

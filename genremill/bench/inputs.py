@@ -37,17 +37,3 @@ def compose(folder: Path, count: int, seconds: float) -> list[Path]:
         with ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, ignored) as pool:
             list(pool.map(compose_long, missing.values(), missing, repeat(seconds)))
     return paths
-
-
-def compose_codecs(folder: Path, seconds: float = 240.0) -> dict[str, Path]:
-    """One composed track in each codec of genremill.bench.codecs, by its name; what is there already stays."""
-    import soundfile
-
-    from genremill.bench.codecs import encode_all
-    from genremill.sample.long_track import compose_long
-
-    track = folder / f"{seconds:g}s" / "000.wav"
-    if not track.exists():
-        console.say(f"composing a track of {seconds:g} s, and encoding it, in {folder}")
-        compose_long(track, 0, seconds)
-    return encode_all(folder / "codecs" / f"{seconds:g}s", *soundfile.read(track, dtype="int16"))

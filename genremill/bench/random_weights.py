@@ -15,13 +15,13 @@ HEADS = {  # what a state dict of 16 classes has of each head: the parameter tha
 }
 
 
-def load(name: str, device: str, amp: str = "off", compiled: bool = False) -> Model:
+def load(name: str, device: str, amp: str = "off") -> Model:
     """The model of this name with weights from a seed, see checkpoints.load(); its checkpoint has no sha256."""
     entry = registry.find(name)
     module = registry.load_module(entry)
     network = checkpoints.fit(module, seeded_state(module, classes=len(module.LABELS)))
     checkpoint = Checkpoint(name, entry.version, Path(), "")
-    return checkpoints.assemble(checkpoint, module, network, module.LABELS, device, amp, compiled)
+    return checkpoints.assemble(checkpoint, module, network, module.LABELS, device, amp)
 
 
 def seeded_state(module, head: str = "published", classes: int = 16, seed: int = 0) -> dict[str, Tensor]:

@@ -25,8 +25,7 @@ class Mode:
     """How a model computes."""
 
     device: str  # as torch calls it
-    amp: str = "off"  # this and compiled: see worker.models.precision
-    compiled: bool = False
+    amp: str = "off"  # see worker.models.precision
 
     @property
     def kind(self) -> str:
@@ -39,8 +38,7 @@ class Mode:
 
 def modes(device: str) -> list[Mode]:
     """What there is to measure on a device, the best mode last."""
-    compiled = settings.load().compile
-    return [Mode(device)] if device == "cpu" else [Mode(device, compiled=compiled), Mode(device, "auto", compiled)]
+    return [Mode(device)] if device == "cpu" else [Mode(device), Mode(device, "auto")]
 
 
 def load(name: str, mode: Mode) -> Model:
@@ -48,8 +46,8 @@ def load(name: str, mode: Mode) -> Model:
     try:
         checkpoint = checkpoints.find(name)
     except GenremillError:
-        return random_weights.load(name, mode.device, mode.amp, mode.compiled)
-    return checkpoints.load(checkpoint, mode.device, mode.amp, mode.compiled)
+        return random_weights.load(name, mode.device, mode.amp)
+    return checkpoints.load(checkpoint, mode.device, mode.amp)
 
 
 def start_engine(model: Model, device: str) -> Engine:

@@ -1,7 +1,6 @@
 """`genremill bench`: what this machine does with a model."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 
 import settings
 from genremill import console
-from genremill.bench.inputs import audio_files, compose, compose_codecs
+from genremill.bench.inputs import audio_files, compose
 from settings import GenremillError
 
 
@@ -20,22 +19,17 @@ def bench(
     files: Annotated[int, typer.Option(min=1, help="the most files: 1, 10, 100 up to this")] = 100,
     seconds: Annotated[float, typer.Option(min=1, help="length of composed files")] = 30.0,
     naive_files: Annotated[int, typer.Option(min=1, help="the most files for the naive pipeline")] = 10,
-    stage: Annotated[str, typer.Option(help="instead: only the CPU time of a stage: decode")] = "",
     soak: Annotated[float, typer.Option(min=0, help="instead: keep the engine busy for so many minutes")] = 0.0,
     plot: Annotated[Path | None, typer.Option(help="a PNG file for the curves")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for scripts")] = False,
 ) -> None:
-    """Measure this machine: batch sizes, files beside the naive pipeline, with --soak its memory over time, or with
-    --stage decode what the steps from a file to windows cost."""
+    """Measure this machine: batch sizes, files beside the naive pipeline, or with --soak its memory over time."""
     from worker.gpu import devices
     from worker.models import registry
 
     config = settings.load()
     name = registry.find(model or config.model).name
     chosen = devices.choose_devices(device or config.device)[0]
-    if stage:
-        _stage(stage, name, chosen.torch_name, folder, files, as_json)
-        return
     os.environ.update(chosen.environment)  # before torch is there: pinned, as a worker is
     report = _about(name, chosen.torch_name)
     if soak:
@@ -85,26 +79,6 @@ def _tables(name: str, device: str, paths: list[Path], naive_files: int, plot: P
     if not as_json:
         _print_files(rows)
     return {"batches": series, "files": rows}
-
-
-def _stage(stage: str, name: str, device: str, folder: Path | None, most: int, as_json: bool) -> None:
-    from worker.decode.child_handle import ONE_THREAD
-
-    if stage != "decode":
-        raise GenremillError(f"--stage: there is no stage {stage!r}; there is decode")
-    os.environ.update(ONE_THREAD)  # before numpy is there: as a decode child is
-    from genremill.bench import decode_steps, target
-
-    found = [(path.suffix.lower(), path) for path in audio_files(folder, most)] if folder else []
-    cut = replace(target.load(name, target.Mode("cpu")).cut(), native=device != "cpu")
-    rows = decode_steps.measure(found or list(compose_codecs(settings.load().data_dir / "bench").items()), cut)
-    if as_json:
-        console.print_json({"machine": target.machine("cpu"), "model": name, "decode": rows})
-    else:
-        columns, cells = decode_steps.table(rows)
-        beside = "a GPU, which resamples and cuts" if cut.native else "a CPU"
-        title = f"Decoding for {name} beside {beside}: CPU ms of a track, one thread"
-        console.print_table(title, columns, cells, right=columns[2:])
 
 
 def _soak(name: str, device: str, minutes: float, plot: Path | None, as_json: bool) -> dict:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import settings
-from genremill.bench.codecs import encode_all
+from genremill.sample.codecs import encode_all
 from genremill.sample.styles import compose_track
 from tests.robustness.harness import COSTS_A_CHILD, Case, Result, run
 from tests.robustness.mutations import MUTATIONS, make

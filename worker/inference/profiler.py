@@ -77,7 +77,7 @@ def _busy() -> float:
 def _file_name(model: Model, gpu: Gpu) -> str:
     weights = model.checkpoint.sha256[:12] if model.checkpoint else "none"
     name = model.checkpoint.name if model.checkpoint else "model"
-    key = f"{INPUT} {gpu.name} {name} {weights} {model.dtype} {'compiled ' * model.compiled}{torch.__version__}"
+    key = f"{INPUT} {gpu.name} {name} {weights} {model.dtype} {torch.__version__}"
     return re.sub(r"[^\w.+-]+", "_", key) + ".json"
 
 

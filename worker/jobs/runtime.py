@@ -65,7 +65,7 @@ class Station:
         config = self.config
         if self.unpin is None and self.device != "cpu":
             self.unpin = pin(self.decoders.memory)
-        model = checkpoints.load(checkpoint, self.device, config.amp, config.compile)
+        model = checkpoints.load(checkpoint, self.device, config.amp)
         lanes = config.usable_cores if self.device == "cpu" else 1
         with self.database.write() as connection:
             ids = jobs.put_genres(connection, job.model_id, model.labels, model.features)

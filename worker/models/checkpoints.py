@@ -39,7 +39,6 @@ class Model:
     features: str  # JSON
     hop: int = 0  # samples between two frames, where tracks are cut by frames
     dtype: str = "float32"  # that the network computes in
-    compiled: bool = False
     band_hz: int = 0  # see worker.windowing.Cut
 
     def cut(self, coverage: str = "regions") -> Cut:
@@ -82,10 +81,10 @@ def _how_to_get(entry: registry.Entry) -> str:
     return f"`genremill models fetch {entry.name}`, or {own}" if entry.published else own
 
 
-def load(checkpoint: Checkpoint, device: str, amp: str = "off", compiled: bool = False) -> Model:
+def load(checkpoint: Checkpoint, device: str, amp: str = "off") -> Model:
     """The model with these weights on a device ("cpu", "cuda:0"), ready for inference.
 
-    amp, compiled: see worker.models.precision; neither is for a CPU. Raises GenremillError when the file is not what
+    amp: see worker.models.precision. Raises GenremillError when the file is not what
     was stored, or the model's code does not take it.
     """
     from safetensors.torch import load_file
@@ -94,7 +93,7 @@ def load(checkpoint: Checkpoint, device: str, amp: str = "off", compiled: bool =
         raise GenremillError(f"{checkpoint.path} is damaged: import the weights again")
     module = registry.load_module(registry.find(checkpoint.name))
     labels = stored_labels(checkpoint.path) or module.LABELS
-    return assemble(checkpoint, module, fit(module, load_file(checkpoint.path)), labels, device, amp, compiled)
+    return assemble(checkpoint, module, fit(module, load_file(checkpoint.path)), labels, device, amp)
 
 
 def assemble(
@@ -104,7 +103,6 @@ def assemble(
     labels: tuple[tuple[str, str], ...],
     device: str,
     amp: str = "off",
-    compiled: bool = False,
 ) -> Model:
     """A model of a module and its network, see load()."""
     import torch
@@ -114,16 +112,10 @@ def assemble(
     hop = getattr(module, "HOP", 0) if hasattr(network, "peak") else 0
     network = network.requires_grad_(False).to(device)
     dtype = precision.lower(network, precision.choose_dtype(amp, torch.device(device)))
-    compiled = compiled and device != "cpu"
-    if compiled:
-        name = "logits" if hasattr(network, "logits") else "forward"  # the features are fast as they are
-        setattr(network, name, precision.Compiled(getattr(network, name)))
     features = json.dumps(module.FEATURES, sort_keys=True)
     dtype_name = str(dtype).removeprefix("torch.")
     band_hz = getattr(module, "BAND_HZ", 0)
-    return Model(
-        checkpoint, network, module.SAMPLE_RATE, module.WINDOW, labels, features, hop, dtype_name, compiled, band_hz
-    )
+    return Model(checkpoint, network, module.SAMPLE_RATE, module.WINDOW, labels, features, hop, dtype_name, band_hz)
 
 
 def stored_labels(path: Path) -> tuple[tuple[str, str], ...] | None:

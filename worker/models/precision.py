@@ -1,14 +1,9 @@
 """In which numbers a network computes on a GPU: automatic mixed precision, with the weights cast once."""
 
-import logging
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}
-
-log = logging.getLogger(__name__)
 
 
 def choose_dtype(amp: str, device: torch.device) -> torch.dtype:
@@ -38,22 +33,3 @@ def cast_parameters(network: nn.Module, dtype: torch.dtype) -> None:
     """Cast the weights, and leave the constants of the features, which are buffers, as they are."""
     for parameter in network.parameters():
         parameter.data = parameter.data.to(dtype)
-
-
-class Compiled:
-    """A function through torch.compile; with a warning, the function itself where compiling fails."""
-
-    def __init__(self, function: Callable):
-        self._function = function
-        self._compiled = torch.compile(function, dynamic=True)
-
-    def __call__(self, *arguments):
-        if self._compiled is not None:
-            try:
-                return self._compiled(*arguments)
-            except torch.cuda.OutOfMemoryError:
-                raise
-            except Exception as error:  # no C compiler, no Triton, an operation it does not know
-                log.warning("torch.compile does not work here, the model runs without it: %s", error)
-                self._compiled = None
-        return self._function(*arguments)

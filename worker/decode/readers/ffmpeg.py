@@ -8,7 +8,6 @@ worker.decode.readers.libmpg123       mp3, where the system has libmpg123
 import itertools
 import math
 import os
-import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,7 +21,6 @@ PRE_ROLL_S = 0.5  # decoded and thrown away after a seek: mp3 and aac with SBR a
 SHORT_PRE_ROLL_S = 0.1  # is enough for some
 FROM_START_S = 1e9  # before every place: of formats and codecs (MISPLACED) that FFmpeg finds elsewhere after a seek
 WMA_PRE_ROLL = 4  # blocks of WMA: the one a packet begins in and the one that overlaps the next are lost; twice that
-APE_FRAMES = struct.Struct("<I")
 BAD_PACKETS = 100
 SHORT_PRE_ROLL = ("vorbis", "opus", "flac", "alac", "wavpack", "ape")  # codecs, and AAC of low complexity
 MISPLACED = (("ogg", "flac"), ("ogg", "speex"), ("wav", "adpcm_ms"), ("wav", "adpcm_ima_wav"))
@@ -70,7 +68,6 @@ class ContainerReader:
         self._pre_roll_s = SHORT_PRE_ROLL_S if short else PRE_ROLL_S
         if (self._container.format.name, stream.codec_context.name) in MISPLACED:
             self._pre_roll_s = FROM_START_S
-        self._is_ape = stream.codec_context.name == "ape"
         self._is_wma = stream.codec_context.name in ("wmav1", "wmav2")
         if self._is_wma:
             self._pre_roll_s = WMA_PRE_ROLL * self._wma_block / self.rate
@@ -105,7 +102,7 @@ class ContainerReader:
         self._seek(start)
         at, count, fifo = None, 0, self._av.AudioFifo()  # `at`: where the `count` frames in the fifo begin
         room, last = max(1, FIFO_BYTES // (4 * self._channels)), math.inf if stop is None else stop
-        for frame in self._frames(last):
+        for frame in self._frames():
             if at is None:
                 at = self._position(frame, start)
             samples = frame.samples
@@ -166,16 +163,6 @@ class ContainerReader:
         except (self._av.FFmpegError, OverflowError) as error:  # its own words are of permissions, whatever is wrong
             raise Broken(f"cannot seek to {start / self.rate:.1f} s") from error
 
-    def _shorten(self, packet, last: float) -> None:
-        """Let a packet of Monkey's Audio end at frame `last`: it lasts more than a second, is decoded as a whole, and
-        begins with how many frames it has (`ape_read_packet` and `ape_decode_frame` of FFmpeg)."""
-        if packet.pts is None or packet.size < APE_FRAMES.size:
-            return
-        (frames,) = APE_FRAMES.unpack_from(packet)
-        wanted = last - self._position(packet, 0)
-        if 0 < wanted < frames:
-            packet.update(APE_FRAMES.pack(wanted) + bytes(packet)[APE_FRAMES.size :])
-
     def _position(self, frame, start: int) -> int:
         if self._adts:
             return self._adts.begin(self._adts.number(start / self.rate - self._pre_roll_s), self.rate)
@@ -190,14 +177,12 @@ class ContainerReader:
         """Frames in a block of WMA, by `ff_wma_get_frame_len_bits` of FFmpeg."""
         return 512 if self.rate <= 16_000 else 1024 if self.rate <= 22_050 else 2048
 
-    def _frames(self, last: float) -> Iterator:
-        """Decoded frames up to `last` at the least, around bad packets; Broken when there are too many of these, or no
+    def _frames(self) -> Iterator:
+        """Decoded frames, around bad packets; Broken when there are too many of these, or no
         frame at all."""
         self._moved = True
         good = bad = 0
         for packet in self._packets():
-            if self._is_ape:
-                self._shorten(packet, last)
             try:
                 frames = packet.decode()
             except self._av.error.EOFError:

@@ -94,11 +94,9 @@ def test_seeking_gives_what_reading_on_gives(tracks, kind):
 
 
 @pytest.mark.parametrize("start, stop", [(1_000, 9_000), (100_000, 101_000), (70_000, 150_000), (470_000, 480_000)])
-def test_no_more_of_a_long_packet_is_decoded_than_is_needed(start, stop):
+def test_a_part_of_packets_that_last_seconds_is_what_the_whole_has_there(start, stop):
     reader = ContainerReader(os.fsencode(APE))
     whole = np.concatenate(list(reader.blocks(0, None)))
-    *_, (frame, at) = reader.decoded(start, stop)
-    assert at + frame.samples == stop  # its packets have 73,728 frames
     assert np.array_equal(np.concatenate(list(reader.blocks(start, stop))), whole[start:stop])
 
 
