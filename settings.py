@@ -74,7 +74,7 @@ class Settings(BaseSettings):
         allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return min(self.cores, allowed) if self.cores else allowed
 
-    def children_beside(self, device: str) -> int:
+    def decode_processes_for(self, device: str) -> int:
         """Decode processes of a worker on this device: one per core, and a quarter more where the cores do little else,
         so that none of them waits while a child waits for the worker."""
         return self.decode_children or (self.usable_cores if device == "cpu" else self.usable_cores * 5 // 4)

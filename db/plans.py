@@ -14,7 +14,7 @@ FINAL = tuple(status for status in Status if status not in OPEN)
 
 
 @dataclass(frozen=True)
-class Twin:
+class DuplicateCandidate:
     """A track that may hold the same audio as another one, whose prediction could stand for both."""
 
     track_id: int
@@ -31,10 +31,10 @@ def plan_run(connection: Connection, run_id: int, retry: bool = False) -> None:
     """
     run = connection.execute(*_run(run_id)).one()
     of_run = (run.id, run.model_id, run.coverage)
-    again = (Status.FAILED, Status.QUARANTINED) if retry else ()
+    retry_statuses = (Status.FAILED, Status.QUARANTINED) if retry else ()
     connection.execute(*_insert_missing(*of_run))
-    _take_over(connection, *of_run, again)
-    connection.execute(*_reset_stale(*of_run, again))
+    _take_over(connection, *of_run, retry_statuses)
+    connection.execute(*_reset_stale(*of_run, retry_statuses))
     connection.execute(*_renew_pending(*of_run))
     found, skipped = connection.scalar(*_found(run.id)), connection.scalar(*_skipped(*of_run))
     connection.execute(*_put_counts(run.id, found, skipped))
@@ -63,29 +63,31 @@ def _insert_missing(run_id, model_id, coverage):
     return insert(Prediction).from_select(list(row), new)
 
 
-def _take_over(connection: Connection, run_id: int, model_id: int, coverage: str, again: Sequence[Status]) -> None:
-    counts = connection.execute(*_others(run_id, model_id, coverage, again)).all()
+def _take_over(
+    connection: Connection, run_id: int, model_id: int, coverage: str, retry_statuses: Sequence[Status]
+) -> None:
+    counts = connection.execute(*_others(run_id, model_id, coverage, retry_statuses)).all()
     for other_id, count in counts:
         connection.execute(update(Run).where(Run.id == other_id).values(handed_over=Run.handed_over + count))
     if counts:
-        connection.execute(*_take_from_others(run_id, model_id, coverage, again))
+        connection.execute(*_take_from_others(run_id, model_id, coverage, retry_statuses))
 
 
 @prepared
-def _others(run_id, model_id, coverage, again):
-    others = _of_others(run_id, model_id, coverage, again)
+def _others(run_id, model_id, coverage, retry_statuses):
+    others = _of_others(run_id, model_id, coverage, retry_statuses)
     return select(Prediction.run_id, func.count()).where(others).group_by(Prediction.run_id)
 
 
 @prepared
-def _take_from_others(run_id, model_id, coverage, again):
-    return update(Prediction).where(_of_others(run_id, model_id, coverage, again)).values(run_id=run_id)
+def _take_from_others(run_id, model_id, coverage, retry_statuses):
+    return update(Prediction).where(_of_others(run_id, model_id, coverage, retry_statuses)).values(run_id=run_id)
 
 
 @prepared
-def _reset_stale(run_id, model_id, coverage, again):
+def _reset_stale(run_id, model_id, coverage, retry_statuses):
     reset = {"status": Status.PENDING, "job_id": None, "duplicate_of": None, "error_code": None, "error_detail": None}
-    stale = _stale(run_id, model_id, coverage, again)
+    stale = _stale(run_id, model_id, coverage, retry_statuses)
     return update(Prediction).where(stale).values(**reset, audio_hash=_audio_hash_now())
 
 
@@ -116,15 +118,15 @@ def _put_counts(run_id, found, skipped):
     return update(Run).where(Run.id == run_id).values(**counts)
 
 
-def _of_others(run_id, model_id, coverage, again):
+def _of_others(run_id, model_id, coverage, retry_statuses):
     """What another run has of this one's tracks that is stale, or still open."""
     still_open = and_(_mine(run_id, model_id, coverage), Prediction.status.in_(OPEN))
-    return and_(or_(_stale(run_id, model_id, coverage, again), still_open), Prediction.run_id != run_id)
+    return and_(or_(_stale(run_id, model_id, coverage, retry_statuses), still_open), Prediction.run_id != run_id)
 
 
-def _stale(run_id, model_id, coverage, again):
+def _stale(run_id, model_id, coverage, retry_statuses):
     mine = _mine(run_id, model_id, coverage)
-    return and_(mine, Prediction.status.in_(FINAL), or_(_is_outdated(), Prediction.status.in_(again)))
+    return and_(mine, Prediction.status.in_(FINAL), or_(_is_outdated(), Prediction.status.in_(retry_statuses)))
 
 
 def _mine(run_id, model_id, coverage):
@@ -157,7 +159,7 @@ def _is_outdated():
     return or_(changed, and_(Prediction.status == Status.DUPLICATE, ~exists().where(same)))
 
 
-def find_twins(connection: Connection, run_id: int) -> list[Twin]:
+def find_duplicate_candidates(connection: Connection, run_id: int) -> list[DuplicateCandidate]:
     """The run's pending tracks whose audio hash another track shares, each with the track to be compared with: one
     that is analysed already, or is about to be."""
     run = connection.execute(*_run(run_id)).one()
@@ -165,7 +167,7 @@ def find_twins(connection: Connection, run_id: int) -> list[Twin]:
     groups = defaultdict(list)
     for audio_hash, status, track_id, root, path in rows:
         groups[audio_hash].append((status, track_id, root + b"/" + path))
-    return [twin for group in groups.values() if len(group) > 1 for twin in _twins(group)]
+    return [duplicate for group in groups.values() if len(group) > 1 for duplicate in _twins(group)]
 
 
 @prepared
@@ -187,23 +189,23 @@ def _same_hash(run_id, model_id, coverage):
     )
 
 
-def _twins(group: Sequence[tuple[str, int, bytes]]) -> Iterable[Twin]:
+def _twins(group: Sequence[tuple[str, int, bytes]]) -> Iterable[DuplicateCandidate]:
     order = (Status.DONE, Status.RUNNING, Status.QUEUED, Status.PENDING)
     leader = min(group, key=lambda row: (order.index(row[0]), row[1]))
     for status, track_id, path in group:
         if status == Status.PENDING and track_id != leader[1]:
-            yield Twin(track_id, path, leader[1], leader[2])
+            yield DuplicateCandidate(track_id, path, leader[1], leader[2])
 
 
-def mark_duplicates(connection: Connection, run_id: int, twins: Iterable[Twin]) -> None:
+def mark_duplicates(connection: Connection, run_id: int, duplicates: Iterable[DuplicateCandidate]) -> None:
     """These tracks hold the same audio as their leaders: one analysis stands for both."""
-    for twin in twins:
+    for duplicate in duplicates:
         connection.execute(
             update(Prediction)
             .where(
-                Prediction.track_id == twin.track_id,
+                Prediction.track_id == duplicate.track_id,
                 Prediction.run_id == run_id,
                 Prediction.status == Status.PENDING,
             )
-            .values(status=Status.DUPLICATE, duplicate_of=twin.leader_id)
+            .values(status=Status.DUPLICATE, duplicate_of=duplicate.leader_id)
         )

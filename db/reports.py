@@ -37,7 +37,7 @@ class Filter:
     """Which results: all conditions must hold; None lets everything through."""
 
     genre: str | None = None  # any case
-    least: float = 0.0  # probability
+    min_probability: float = 0.0  # probability
     path: str | None = None  # a part of the absolute path
     roots: tuple[bytes, ...] = ()  # libraries; none: all of them
     model: str | None = None
@@ -89,41 +89,41 @@ def _report_run(connection: Connection, run_id, model, coverage, started_at, fin
     )
 
 
-def read_results(connection: Connection, which: Filter, limit: int | None) -> Sequence[dict]:
+def read_results(connection: Connection, filter: Filter, limit: int | None) -> Sequence[dict]:
     """Rows of path, title, artist, model, genre, probability, rank: the most probable tracks of a genre, or each
     track's top genres."""
     query = _filtered(
-        select(TAGS.c["path", "title", "artist", "album", "model", "genre", "probability", "rank"]), which
+        select(TAGS.c["path", "title", "artist", "album", "model", "genre", "probability", "rank"]), filter
     )
-    if which.genre is None:
-        query = query.where(TAGS.c.rank <= which.top).order_by(TAGS.c.path, TAGS.c.model, TAGS.c.rank)
+    if filter.genre is None:
+        query = query.where(TAGS.c.rank <= filter.top).order_by(TAGS.c.path, TAGS.c.model, TAGS.c.rank)
     else:
         query = query.order_by(TAGS.c.probability.desc(), TAGS.c.path)
     return [dict(row) for row in connection.execute(query.limit(limit)).mappings()]
 
 
-def _filtered(query: Select, which: Filter) -> Select:
-    query = query.where(TAGS.c.kind == which.kind)
-    if which.genre is not None:
-        query = query.where(func.lower(TAGS.c.genre) == which.genre.lower())
-    if which.least:
-        query = query.where(TAGS.c.probability >= which.least)
-    if which.path is not None:
-        query = query.where(TAGS.c.path.contains(which.path, autoescape=True))
-    if which.roots:
-        prefixes = [path_text(root) + "/" for root in which.roots]  # not with LIKE: SQLite's ignores case
+def _filtered(query: Select, filter: Filter) -> Select:
+    query = query.where(TAGS.c.kind == filter.kind)
+    if filter.genre is not None:
+        query = query.where(func.lower(TAGS.c.genre) == filter.genre.lower())
+    if filter.min_probability:
+        query = query.where(TAGS.c.probability >= filter.min_probability)
+    if filter.path is not None:
+        query = query.where(TAGS.c.path.contains(filter.path, autoescape=True))
+    if filter.roots:
+        prefixes = [path_text(root) + "/" for root in filter.roots]  # not with LIKE: SQLite's ignores case
         query = query.where(or_(*(func.substr(TAGS.c.path, 1, len(prefix)) == prefix for prefix in prefixes)))
-    if which.model is not None:
-        query = query.where(TAGS.c.model == which.model)
+    if filter.model is not None:
+        query = query.where(TAGS.c.model == filter.model)
     return query
 
 
-def count_genres(connection: Connection, which: Filter) -> Sequence[dict]:
+def count_genres(connection: Connection, filter: Filter) -> Sequence[dict]:
     """Rows of genre, tracks (where it is the first one), mean probability over all tracks: the largest first."""
     tracks = func.count().filter(TAGS.c.rank == 1)
     mean = func.avg(TAGS.c.probability)
     query = select(TAGS.c.model, TAGS.c.genre, tracks.label("tracks"), mean.label("mean_probability"))
-    query = _filtered(query, which).group_by(TAGS.c.model, TAGS.c.genre)
+    query = _filtered(query, filter).group_by(TAGS.c.model, TAGS.c.genre)
     query = query.order_by(TAGS.c.model, tracks.desc(), mean.desc())
     return [dict(row) for row in connection.execute(query).mappings()]
 

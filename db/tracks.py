@@ -13,7 +13,7 @@ from db.tables import Library, Track
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownTrack:
     """What the database holds of a file that was scanned before."""
 
     id: int
@@ -50,10 +50,10 @@ def _have_tracks(library_ids):
     return select(exists().where(Track.library_id.in_(library_ids)))
 
 
-def read_known(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, Known]:
+def read_known(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, KnownTrack]:
     """Those of these files that the database holds, by path."""
     rows = connection.execute(*_known(library_id, paths))
-    return {path: Known(*rest, missing=missing is not None) for path, *rest, missing in rows}
+    return {path: KnownTrack(*rest, missing=missing is not None) for path, *rest, missing in rows}
 
 
 @prepared
@@ -63,7 +63,7 @@ def _known(library_id, paths):
     )
 
 
-def lock_known(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, Known]:
+def lock_known(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, KnownTrack]:
     """As read_known, in a transaction that other scans of the library wait for."""
     connection.execute(*_lock_library(library_id))
     return read_known(connection, library_id, paths)

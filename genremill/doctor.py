@@ -61,7 +61,7 @@ def _broker(config: Settings) -> str:
 
 
 def _model(config: Settings) -> str:
-    checkpoint = checkpoints.find(config.model)
+    checkpoint = checkpoints.find_checkpoint(config.model)
     return f"{checkpoint.name}, weights {checkpoint.sha256[:12]}"
 
 

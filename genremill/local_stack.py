@@ -130,7 +130,7 @@ class Stack:
     logs: Path
     redis: subprocess.Popen | None = None
     flower: subprocess.Popen | None = None
-    workers: list[supervisor.Supervised] = field(default_factory=list)
+    workers: list[supervisor.WorkerProcess] = field(default_factory=list)
     say: Callable[[str], None] = print
 
     @property
@@ -148,10 +148,10 @@ class Stack:
         devices = choose_devices(self.config.device)
         if self.config.device != "cpu" and devices[0].torch_name == "cpu":
             self.say("no GPU: one worker on the CPU")
-        self.workers = [supervisor.Supervised(device, self.config.log_level, log) for device in devices]
-        self.tend(lambda dead: None)
+        self.workers = [supervisor.WorkerProcess(device, self.config.log_level, log) for device in devices]
+        self.poll(lambda dead: None)
 
-    def tend(self, requeue: Callable[[list[str]], object]) -> None:
+    def poll(self, requeue: Callable[[list[str]], object]) -> None:
         """Start again what died. Raises GenremillError when a worker says that it cannot work here."""
         if self.redis is not None and self.redis.poll() is not None:
             self.say("Redis died: starting it again")
@@ -159,7 +159,7 @@ class Stack:
             requeue([])
         for worker in self.workers:
             was_alive = worker.process is not None
-            if worker.tend() is not None:
+            if worker.poll() is not None:
                 raise GenremillError(f"the worker cannot start: {_last_line(self.logs / 'worker.log')}")
             if was_alive and worker.process is None:
                 self.say(f"the worker {worker.device.node} died: starting it again (see {self.logs / 'worker.log'})")
@@ -207,14 +207,14 @@ def run(config: Settings, order: Order, watcher: Watcher, stay: bool = False) ->
         try:
             stack.start()
             watcher.started(stack.flower_url)
-            tend = partial(stack.tend, partial(reconcile, database))
+            poll = partial(stack.poll, partial(reconcile, database))
 
             def scanned(scan: Scan) -> None:
                 watcher.scanned(scan)
-                tend()
+                poll()
 
             run_id = enqueue.enqueue(database, order, scanned, followed=True)
-            for counts in follow(database, run_id, order, tend):
+            for counts in follow(database, run_id, order, poll):
                 watcher.moved(counts)
             if stay:
                 watcher.say(f"done; Flower stays at {stack.flower_url} until Ctrl-C")

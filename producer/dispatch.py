@@ -9,7 +9,7 @@ from db import jobs
 from db.session import Database
 from db.types import now
 from producer.order import Order
-from producer.partition import FEWEST_JOBS, cut_buckets
+from producer.partition import FEWEST_JOBS, partition
 from worker.celery import TASK, app, unreachable
 
 FAST_TRACKS = 100  # an order of at most so many tracks is somebody waiting: it goes before the bulk
@@ -26,8 +26,8 @@ def dispatch(database: Database, run_id: int, order: Order, fewest_jobs: int = F
             pending = jobs.read_pending(connection, run_id, PENDING_AT_ONCE)
             name = order.queue or ("fast" if len(pending) <= FAST_TRACKS else "bulk")
             queued = {
-                jobs.insert_job(connection, run_id, bucket.track_ids, bucket.audio_s, name, now()): name
-                for bucket in cut_buckets(pending, order.coverage, order.most_tracks, fewest_jobs)
+                jobs.insert_job(connection, run_id, batch.track_ids, batch.audio_s, name, now()): name
+                for batch in partition(pending, order.coverage, order.most_tracks, fewest_jobs)
             }
         if queued:
             send(queued)

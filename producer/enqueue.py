@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from db import plans, runs, tracks
-from db.plans import Twin
+from db.plans import DuplicateCandidate
 from db.session import Database
 from db.types import now
 from producer.audio_hash import same_audio
@@ -110,7 +110,7 @@ def plan(database: Database, order: Order, library_ids: Sequence[int], run_id: i
         model_id = runs.put_model(connection, *identity)
         run_id = run_id or runs.open_run(connection, model_id, order.coverage, library_ids, now())
         plans.plan_run(connection, run_id, order.retry)
-        candidates = plans.find_twins(connection, run_id)
+        candidates = plans.find_duplicate_candidates(connection, run_id)
         if not candidates:
             runs.finish_runs(connection, now())
     if candidates:
@@ -118,9 +118,9 @@ def plan(database: Database, order: Order, library_ids: Sequence[int], run_id: i
     return run_id
 
 
-def merge_duplicates(database: Database, run_id: int, candidates: Iterable[Twin]) -> None:
+def merge_duplicates(database: Database, run_id: int, candidates: Iterable[DuplicateCandidate]) -> None:
     """Let one analysis stand for exact copies: equal hashes make candidates, comparing the audio decides."""
-    twins = [twin for twin in candidates if same_audio(twin.path, twin.leader_path)]
+    duplicates = [duplicate for duplicate in candidates if same_audio(duplicate.path, duplicate.leader_path)]
     with database.write() as connection:
-        plans.mark_duplicates(connection, run_id, twins)
+        plans.mark_duplicates(connection, run_id, duplicates)
         runs.finish_runs(connection, now())

@@ -16,9 +16,9 @@ COUNTING_SHARE = 20  # counting a large run takes at most a twentieth of the tim
 
 
 def follow(
-    database: Database, run_id: int, order: Order, tend: Callable[[], None] = lambda: None, look_s: float = LOOK_S
+    database: Database, run_id: int, order: Order, poll: Callable[[], None] = lambda: None, look_s: float = LOOK_S
 ) -> Iterator[Counts]:
-    """The run's counts about every `look_s` seconds, the last ones when nothing is open; `tend` is called between."""
+    """The run's counts about every `look_s` seconds, the last ones when nothing is open; `poll` is called between."""
     reconcile_at = time.monotonic() + RECONCILE_S
     while True:
         began = time.monotonic()
@@ -28,7 +28,7 @@ def follow(
         yield counts
         if not counts.open:
             return
-        tend()
+        poll()
         if time.monotonic() >= reconcile_at:
             reconcile_at = time.monotonic() + RECONCILE_S
             dispatch(database, run_id, order)  # duplicates whose original failed

@@ -14,16 +14,16 @@ FEWEST_TRACKS = 16  # of a job that is small for that reason
 
 
 @dataclass(frozen=True)
-class Bucket:
+class JobBatch:
     """Tracks for one job."""
 
     track_ids: tuple[int, ...]
     audio_s: float
 
 
-def cut_buckets(
+def partition(
     tracks: Sequence[PendingTrack], coverage: str, most_tracks: int, fewest_jobs: int = FEWEST_JOBS
-) -> Iterator[Bucket]:
+) -> Iterator[JobBatch]:
     """Cut the tracks, the most costly first, into buckets of at most `most_tracks` and MOST_AUDIO_S."""
     most = max(min(most_tracks, FEWEST_TRACKS), min(most_tracks, -(-len(tracks) // fewest_jobs)))
     ids: list[int] = []
@@ -31,12 +31,12 @@ def cut_buckets(
     for track in sorted(tracks, key=lambda track: -audio_s(track, coverage)):
         cost = audio_s(track, coverage)
         if ids and (len(ids) == most or total + cost > MOST_AUDIO_S):
-            yield Bucket(tuple(ids), total)
+            yield JobBatch(tuple(ids), total)
             ids, total = [], 0.0
         ids.append(track.id)
         total += cost
     if ids:
-        yield Bucket(tuple(ids), total)
+        yield JobBatch(tuple(ids), total)
 
 
 def audio_s(track: PendingTrack, coverage: str) -> float:

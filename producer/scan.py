@@ -101,7 +101,7 @@ def _store(database: Database, scan: Scan, root: bytes, found: Sequence[Found], 
     scan.changed += len(changed)
 
 
-def _is_known(file: Found, known: tracks.Known | None) -> bool:
+def _is_known(file: Found, known: tracks.KnownTrack | None) -> bool:
     return (
         known is not None
         and known.audio_hash is not None

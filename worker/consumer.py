@@ -28,7 +28,7 @@ class TaskPool(ThreadPool):
     on_terminate = on_stop
 
 
-class Keeper(bootsteps.StartStopStep):
+class JobPrefetch(bootsteps.StartStopStep):
     """Renew the visibility timeout of the messages held, and hold as many jobs as the device can use."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -41,17 +41,17 @@ class Keeper(bootsteps.StartStopStep):
     def start(self, consumer) -> None:
         """Begin with the consumer."""
         self.timers = [
-            consumer.timer.call_repeatedly(VISIBILITY_TIMEOUT_S / 3, self.renew, (consumer,)),
-            consumer.timer.call_repeatedly(1.0, self.tune, (consumer,)),
+            consumer.timer.call_repeatedly(VISIBILITY_TIMEOUT_S / 3, self.renew_visibility, (consumer,)),
+            consumer.timer.call_repeatedly(1.0, self.adjust_prefetch, (consumer,)),
         ]
-        self.tune(consumer)
+        self.adjust_prefetch(consumer)
 
     def stop(self, consumer) -> None:
         """End with the consumer."""
         for timer in self.timers:
             timer.cancel()
 
-    def renew(self, consumer) -> None:
+    def renew_visibility(self, consumer) -> None:
         """Keep Redis from delivering to another worker what is being worked on here."""
         channel = consumer.task_consumer.channel
         moment = time.time()
@@ -62,7 +62,7 @@ class Keeper(bootsteps.StartStopStep):
             with channel.conn_or_acquire() as client:
                 client.zadd(channel.unacked_index_key, fresh, xx=True)
 
-    def tune(self, consumer) -> None:
+    def adjust_prefetch(self, consumer) -> None:
         """Follow the number of jobs wanted."""
         wanted = tasks.jobs_to_hold()
         if consumer.qos.value != wanted:
@@ -72,5 +72,5 @@ class Keeper(bootsteps.StartStopStep):
 @celeryd_init.connect(weak=False)
 def _prepare_worker(sender=None, **_kwargs) -> None:
     """Celery loads this module in a worker alone, as its pool: the producer and Flower load no task, and no torch."""
-    tasks.open_station(sender)
-    app.steps["consumer"].add(Keeper)
+    tasks.start_runtime(sender)
+    app.steps["consumer"].add(JobPrefetch)

@@ -52,7 +52,7 @@ def start_worker(device: Device, *, log_level: str, stderr=None) -> subprocess.P
 
 
 @dataclass
-class Supervised:
+class WorkerProcess:
     """A worker process, started again with growing waits when it dies."""
 
     device: Device
@@ -63,7 +63,7 @@ class Supervised:
     started_at: float = 0.0
     start_at: float = field(default_factory=time.monotonic)
 
-    def tend(self) -> int | None:
+    def poll(self) -> int | None:
         """Start the process where it is due. Returns an exit code that says that starting again is no use."""
         if self.process is None:
             if time.monotonic() >= self.start_at:
@@ -96,14 +96,14 @@ def stop_all(processes: Sequence[subprocess.Popen], timeout_s: float = STOP_S) -
 
 def run_workers(devices: Sequence[Device], log_level: str) -> int:
     """Run this host's workers until a signal stops them. Returns the exit code."""
-    workers = [Supervised(device, log_level) for device in devices]
+    workers = [WorkerProcess(device, log_level) for device in devices]
     stop = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.append(True))
     try:
         while not stop:
             for worker in workers:
-                code = worker.tend()
+                code = worker.poll()
                 if code is not None:
                     return code
             time.sleep(0.2)

@@ -12,7 +12,7 @@ CONTEXT_S = 0.05  # read on both sides of what is resampled, for the filter
 GRID = 640  # samples: whole periods of resampling from every usual rate, so that regions of many tracks lie alike
 
 
-class Place(NamedTuple):
+class WindowPosition(NamedTuple):
     """Where a window lies."""
 
     start: int  # its first sample, context included: may be in front of the track
@@ -21,7 +21,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Native:
+class NativeLayout:
     """How windows lie in regions that are as the file has them: int16 (regions, frames, channels).
 
     rate: of the frames, in Hz. leads: of each region, samples at the model's rate from its first frame to its first
@@ -29,16 +29,16 @@ class Native:
     """
 
     rate: int
-    leads: tuple[int, ...]
+    offsets: tuple[int, ...]
     windows: int
     stride: int
 
     def __len__(self) -> int:
-        return len(self.leads) * self.windows
+        return len(self.offsets) * self.windows
 
 
 @dataclass(frozen=True)
-class Cut:
+class Windowing:
     """What to read of a file, in the model's terms.
 
     sample_rate is in Hz; window is in samples at that rate; coverage is "regions" (REGIONS stretches of at most
@@ -64,7 +64,7 @@ class Cut:
             raise ValueError(f"a window of {self.window} samples is shorter than {REGION_S} s")
 
     @property
-    def hears_hz(self) -> float:
+    def max_frequency_hz(self) -> float:
         """The frequency up to which the audio matters."""
         return self.band_hz or self.sample_rate / 2
 
@@ -93,11 +93,11 @@ class Cut:
         windows_s = ((self.region_windows - 1) * self.stride + self.window) / self.sample_rate
         return math.ceil((windows_s + 2 * CONTEXT_S) * rate)
 
-    def needed(self, place: Place) -> int:
+    def needed(self, position: WindowPosition) -> int:
         """Samples of the window, context in front included, that a track must have for it to count."""
-        return self.context + (place.frames - 1) * self.hop + 1 if self.hop else self.window
+        return self.context + (position.frames - 1) * self.hop + 1 if self.hop else self.window
 
-    def regions(self, total: int) -> list[list[Place]]:
+    def regions(self, total: int) -> list[list[WindowPosition]]:
         """Windows of the regions of a track of so many samples, their centres at 1/6, 3/6, 5/6; none when the track is
         to be read whole."""
         region = self.region_windows * self.stride
@@ -105,13 +105,13 @@ class Cut:
             return []
         starts = ((2 * i + 1) * total // (2 * REGIONS) - region // 2 for i in range(REGIONS))
         grid = self.hop or GRID  # with a hop: then a window's frames are frames of the whole track's spectrogram
-        return [list(itertools.islice(self.walk(start // grid * grid), self.region_windows)) for start in starts]
+        return [list(itertools.islice(self.contiguous(start // grid * grid), self.region_windows)) for start in starts]
 
-    def walk(self, start: int = 0) -> Iterator[Place]:
+    def contiguous(self, start: int = 0) -> Iterator[WindowPosition]:
         """Windows back to back, without end."""
-        return (Place(at - self.context, self.frames) for at in itertools.count(start, self.stride))
+        return (WindowPosition(at - self.context, self.frames) for at in itertools.count(start, self.stride))
 
-    def published(self, total: int) -> list[Place]:
+    def published_positions(self, total: int) -> list[WindowPosition]:
         """All windows of a track of so many samples as the published systems cut it: by whole frames, and what is left
         over on both sides; then the edges. None where the track is shorter than a window."""
         frames = 1 + total // self.hop
@@ -121,7 +121,7 @@ class Cut:
             return []
         first = (frames - count * step) // 2
         last = first + count * step
-        places = [Place(at * self.hop - self.context, step) for at in range(first, last, step)]
-        before = [Place(-self.context, step, edge=True)] if first else []
-        behind = [Place((frames - step) * self.hop - self.context, step, edge=True)] if last < frames else []
-        return before + places + behind
+        positions = [WindowPosition(at * self.hop - self.context, step) for at in range(first, last, step)]
+        before = [WindowPosition(-self.context, step, edge=True)] if first else []
+        behind = [WindowPosition((frames - step) * self.hop - self.context, step, edge=True)] if last < frames else []
+        return before + positions + behind

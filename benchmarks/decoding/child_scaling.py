@@ -14,9 +14,9 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks.decoding.decode_pool import Children
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
-CUT = Cut(16_000, 47_872, band_hz=8_000, native=True)  # musicnn's on a GPU
+CUT = Windowing(16_000, 47_872, band_hz=8_000, native=True)  # musicnn's on a GPU
 TRACKS_A_CHILD = 60
 
 

@@ -42,16 +42,16 @@ from benchmarks.decoding.reference_decoders import Call
 from genremill.bench.target import machine
 from genremill.sample.codecs import CODECS, encode_all
 from genremill.sample.long_track import compose_long
-from worker.decode.audio_file import Track
+from worker.decode.audio_file import AudioFile
 from worker.decode.windows import read_windows
 from worker.models import checkpoints
-from worker.windowing import REGION_S, REGIONS, Cut
+from worker.windowing import REGION_S, REGIONS, Windowing
 
-CUTS = [Cut(rate, int(REGION_S * rate)) for rate in (22_050, 16_000)]  # a region is one window
-MUSICNN = Cut(16_000, 47_872, band_hz=8_000, native=True)
+CUTS = [Windowing(rate, int(REGION_S * rate)) for rate in (22_050, 16_000)]  # a region is one window
+MUSICNN = Windowing(16_000, 47_872, band_hz=8_000, native=True)
 OWN_WAYS = {
     "native": replace(CUTS[0], native=True),
-    **{f"at {cut.sample_rate}": cut for cut in CUTS},
+    **{f"at {windowing.sample_rate}": windowing for windowing in CUTS},
     "musicnn": MUSICNN,
 }
 ROOM = np.empty(1 << 22, np.int16)  # for native regions
@@ -62,13 +62,13 @@ RATE = 44_100  # Hz, of seek errors
 READ = """
 import sys
 from pathlib import Path
-from worker.windowing import Cut
+from worker.windowing import Windowing
 from worker.decode.windows import read_windows
 
 def peak_mib():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10
 
-before, cut = peak_mib(), Cut(*map(int, sys.argv[2:]))
+before, cut = peak_mib(), Windowing(*map(int, sys.argv[2:]))
 for windows in read_windows(sys.argv[1].encode(), cut, 3):
     pass
 print(f"{peak_mib()} MiB, of which {before} before the file is opened")
@@ -117,14 +117,14 @@ def ways(path: Path, seconds: float, long: bool) -> dict[str, Call]:
     """What is measured of a file, by its name."""
     found = {} if long else dict([reference_decoders.whole(path)])
     found |= reference_decoders.calls(path, reference_decoders.regions(seconds))
-    return found | {name: partial(read, path, cut) for name, cut in OWN_WAYS.items()}
+    return found | {name: partial(read, path, windowing) for name, windowing in OWN_WAYS.items()}
 
 
-def read(path: Path, cut: Cut) -> None:
+def read(path: Path, windowing: Windowing) -> None:
     """The windows, to the last; native ones where the cut wants these."""
-    blocks = list(read_windows(os.fsencode(path), cut, REGIONS, ROOM))
-    assert sum(len(block.native or block.pcm) for block in blocks) == REGIONS * cut.region_windows, path
-    assert all(bool(block.native) == cut.native for block in blocks), path
+    blocks = list(read_windows(os.fsencode(path), windowing, REGIONS, ROOM))
+    assert sum(len(block.native or block.pcm) for block in blocks) == REGIONS * windowing.region_windows, path
+    assert all(bool(block.native) == windowing.native for block in blocks), path
 
 
 def measure(files: dict[str, dict[str, Call]], repeats: int) -> dict[str, dict[str, float]]:
@@ -164,16 +164,16 @@ def print_table(spent_ms: dict[str, dict[str, float]]) -> None:
 
 def seek_error(path: Path) -> str:
     """The largest of the regions', for each rate."""
-    return "; ".join(f"{cut.sample_rate} Hz: {_seek_error(path, cut)}" for cut in CUTS)
+    return "; ".join(f"{windowing.sample_rate} Hz: {_seek_error(path, windowing)}" for windowing in CUTS)
 
 
-def _seek_error(path: Path, cut: Cut) -> str:
-    with Track(os.fsencode(path), cut.hears_hz) as track:
+def _seek_error(path: Path, windowing: Windowing) -> str:
+    with AudioFile(os.fsencode(path), windowing.max_frequency_hz) as track:
         whole, rate, name = np.concatenate(list(track.reader.blocks(0, None))), track.reader.rate, track.reader.name
     found = []
     for start_s, stop_s in reference_decoders.regions(len(whole) / rate):
         start, stop = round(start_s * rate), round(stop_s * rate)
-        with Track(os.fsencode(path), cut.hears_hz) as track:
+        with AudioFile(os.fsencode(path), windowing.max_frequency_hz) as track:
             part = np.concatenate(list(track.reader.blocks(start, stop)))
         found.append(displacement(part, whole[start - LAG : stop + LAG]))
     frames = max((lag for lag, _ in found), key=abs)
@@ -182,13 +182,16 @@ def _seek_error(path: Path, cut: Cut) -> str:
 
 def effect(path: Path) -> str:
     """What seeking, and half a rate, do to musicnn's probabilities of the track."""
-    model = checkpoints.load(checkpoints.find("musicnn"), "cpu")
-    cut = model.cut()
-    with Track(os.fsencode(path), float("inf")) as track:
-        whole, total = np.concatenate(list(track.samples(cut.sample_rate, 0))), track.length(cut.sample_rate)
-    starts = [place.start for places in cut.regions(total) for place in places]
-    expected = np.stack([whole[start : start + cut.window] for start in starts])
-    found = np.concatenate([block.pcm for block in read_windows(os.fsencode(path), cut, len(starts))])
+    model = checkpoints.load_model(checkpoints.find_checkpoint("musicnn"), "cpu")
+    windowing = model.windowing()
+    with AudioFile(os.fsencode(path), float("inf")) as track:
+        whole, total = (
+            np.concatenate(list(track.samples(windowing.sample_rate, 0))),
+            track.length(windowing.sample_rate),
+        )
+    starts = [position.start for positions in windowing.regions(total) for position in positions]
+    expected = np.stack([whole[start : start + windowing.window] for start in starts])
+    found = np.concatenate([block.pcm for block in read_windows(os.fsencode(path), windowing, len(starts))])
     with torch.inference_mode():
         means = [model.network(torch.from_numpy(windows)).mean(0) for windows in (expected, found.astype("f4") / 32768)]
     return f"musicnn's mean off by {(means[0] - means[1]).abs().max():.4f}"
@@ -220,10 +223,10 @@ def lengthen(track: Path, folder: Path) -> dict[str, Path]:
 def peak(path: Path) -> str:
     """Peak resident memory of a fresh process that reads the regions, for each rate."""
     said = []
-    for cut in CUTS:
-        command = [sys.executable, "-c", READ, str(path), str(cut.sample_rate), str(cut.window)]
+    for windowing in CUTS:
+        command = [sys.executable, "-c", READ, str(path), str(windowing.sample_rate), str(windowing.window)]
         said.append(
-            f"{cut.sample_rate} Hz: {subprocess.run(command, check=True, capture_output=True, text=True).stdout}"
+            f"{windowing.sample_rate} Hz: {subprocess.run(command, check=True, capture_output=True, text=True).stdout}"
         )
     return "; ".join(text.strip() for text in said)
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import psutil
 
 import settings
-from worker.decode.pool import Block, DecodePool
+from worker.decode.pool import DecodePool, WindowBlock
 from worker.models import checkpoints
 from worker.models.checkpoints import Checkpoint
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
 
-def cut_of(checkpoint: Checkpoint, device: str) -> Cut:
+def windowing_of(checkpoint: Checkpoint, device: str) -> Windowing:
     """What the model reads of a track on this device."""
-    return replace(checkpoints.load(checkpoint, "cpu").cut(), native=device != "cpu")
+    return replace(checkpoints.load_model(checkpoint, "cpu").windowing(), native=device != "cpu")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Tally:
         self._changed = threading.Condition()
         self.tracks, self.count, self.errors = 0, 0, []
 
-    def windows(self, block: Block) -> None:
+    def windows(self, block: WindowBlock) -> None:
         """See worker.decode.pool.Sink."""
         with self._changed:
             self.count += block.windows
@@ -66,17 +66,17 @@ class Tally:
 class Children:
     """So many decode children, or as many as a worker has, whose windows nobody uses. Warm, once they are there."""
 
-    def __init__(self, cut: Cut, warm_up: Sequence[Path], children: int = 0):
+    def __init__(self, windowing: Windowing, warm_up: Sequence[Path], children: int = 0):
         config = settings.load()
-        self._cut = cut
-        self._pool = DecodePool(children or config.children_beside(config.device), native=cut.native)
+        self._windowing = windowing
+        self._pool = DecodePool(children or config.decode_processes_for(config.device), native=windowing.native)
         self.decode(warm_up)
 
     def decode(self, tracks: Sequence[Path]) -> Decoded:
         """Decode all of them."""
         tally, used_s, began = Tally(), self._cpu_s(), time.perf_counter()
         for track in tracks:
-            self._pool.submit(bytes(track), self._cut, tally)
+            self._pool.submit(bytes(track), self._windowing, tally)
         tally.wait(len(tracks))
         spent_s, used_s = time.perf_counter() - began, self._cpu_s() - used_s
         assert not tally.errors, tally.errors[0]

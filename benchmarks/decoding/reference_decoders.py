@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from worker.decode.readers import libmpg123
-from worker.windowing import REGION_S, Cut
+from worker.windowing import REGION_S, Windowing
 
 BLOCK_FRAMES = 1 << 16
 GOING_ON = (libmpg123.OK, -11)  # MPG123_NEW_FORMAT
@@ -34,7 +34,7 @@ class Sequential(soundfile.SoundFile):
 def regions(seconds: float, rate: int = 44_100) -> Regions:
     """The three regions of a track."""
     window = int(REGION_S * rate)
-    starts = [places[0].start for places in Cut(rate, window).regions(int(seconds * rate))]
+    starts = [positions[0].start for positions in Windowing(rate, window).regions(int(seconds * rate))]
     return [(start / rate, (start + window) / rate) for start in starts]
 
 

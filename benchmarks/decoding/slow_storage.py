@@ -17,9 +17,9 @@ from pathlib import Path
 
 from benchmarks.decoding.decode_pool import Children
 from worker.decode import readahead
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
-CUT = Cut(16_000, 47_872)  # musicnn's
+CUT = Windowing(16_000, 47_872)  # musicnn's
 START_S = 10.0
 
 

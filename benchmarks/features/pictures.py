@@ -31,7 +31,7 @@ RATES = {44_100: 64, 48_000: 1}  # Hz, and the blocks of Resample
 def main() -> None:
     """Measure and print."""
     for name, (feature, module) in NETWORKS.items():
-        network = checkpoints.fit(module, seeded_state(module)).requires_grad_(False)
+        network = checkpoints.build_with_weights(module, seeded_state(module)).requires_grad_(False)
         with torch.inference_mode():
             if torch.cuda.is_available():
                 on_gpu(name, network.cuda(), module.WINDOW)
@@ -104,7 +104,7 @@ def tf32(network: nn.Module, pictures: torch.Tensor):
 
 def amp(network: nn.Module, pictures: torch.Tensor):
     """As a worker runs it."""
-    dtype = precision.lower(network, precision.choose_dtype("auto", pictures.device))
+    dtype = precision.cast_to(network, precision.choose_dtype("auto", pictures.device))
     return network, pictures.to(dtype)
 
 

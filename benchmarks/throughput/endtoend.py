@@ -8,11 +8,11 @@ from contextlib import closing
 from itertools import chain
 from pathlib import Path
 
-from benchmarks.decoding.decode_pool import Children, cut_of
+from benchmarks.decoding.decode_pool import Children, windowing_of
 from benchmarks.throughput import product
 from benchmarks.throughput.product import Measured
 from worker.models.checkpoints import Checkpoint
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
 
 def main(options: argparse.Namespace) -> None:
@@ -20,17 +20,17 @@ def main(options: argparse.Namespace) -> None:
     checkpoint = product.with_weights(options.model)
     tracks = files(options.folder / "tracks")
     assert len(tracks) >= options.tracks, f"{options.folder} has {len(tracks)} tracks"
-    cut = cut_of(checkpoint, options.device)
+    windowing = windowing_of(checkpoint, options.device)
     if options.also:
         small = [first(options.folder, options.also, number) for number in range(options.times)]
-        say_ratios(compare(options, small, checkpoint, cut))
+        say_ratios(compare(options, small, checkpoint, windowing))
     if options.tracks:
         whole = [first(options.folder, options.tracks)]
-        say_ratios([pair for _ in range(options.repeat) for pair in compare(options, whole, checkpoint, cut)])
+        say_ratios([pair for _ in range(options.repeat) for pair in compare(options, whole, checkpoint, windowing)])
 
 
 def compare(
-    options: argparse.Namespace, roots: list[Path], checkpoint: Checkpoint, cut: Cut
+    options: argparse.Namespace, roots: list[Path], checkpoint: Checkpoint, windowing: Windowing
 ) -> list[tuple[Measured, float]]:
     """The product on each folder, one after the other, and its limit: the decode children on the same ones."""
     parts, others = [files(root) for root in roots], options.folder / "warm-up"
@@ -40,7 +40,7 @@ def compare(
         f"{len(parts)} x {len(parts[0])} tracks, {size / 1e9:.2f} GB, {options.model} on {options.device}", flush=True
     )
     pairs = []
-    with closing(Children(cut, files(others))) as decoding, product.running() as (stack, database):
+    with closing(Children(windowing, files(others))) as decoding, product.running() as (stack, database):
         product.warm_up(stack, database, others, checkpoint)
         for root, tracks in zip(roots, parts, strict=True):
             before = decoding.decode(tracks)

@@ -78,10 +78,10 @@ class Feeder:
         from worker.inference.executors import pin
         from worker.models import checkpoints
 
-        self.model = checkpoints.load(checkpoints.find(name), device, amp)
+        self.model = checkpoints.load_model(checkpoints.find_checkpoint(name), device, amp)
         self.engine = Engine(self.model, device, 1)
-        self.cut = self.model.cut()
-        shape = (TRACKS, 3 * self.cut.region_windows, self.model.window)
+        self.windowing = self.model.windowing()
+        shape = (TRACKS, 3 * self.windowing.region_windows, self.model.window)
         self._tracks = np.random.default_rng(0).integers(-8000, 8000, shape, dtype=np.int16)
         pin(self._tracks)  # as a worker's shared memory is
         self._room = threading.Semaphore(WAITING)
@@ -89,12 +89,14 @@ class Feeder:
         threading.Thread(target=self._feed, daemon=True).start()
 
     def _feed(self) -> None:
-        from worker.inference.requests import Ticket
+        from worker.inference.requests import WindowRequest
 
         while True:
             for pcm in self._tracks:
                 self._room.acquire()
-                self.engine.submit(Ticket(pcm, lambda: None, self._scored, self._refused, frames=self.cut.frames))
+                self.engine.submit(
+                    WindowRequest(pcm, lambda: None, self._scored, self._refused, frames=self.windowing.frames)
+                )
 
     def _scored(self, probabilities: np.ndarray) -> None:
         self.windows += len(probabilities)

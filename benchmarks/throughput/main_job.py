@@ -37,7 +37,7 @@ from worker.decode.windows import read_windows
 from worker.inference.batch import PCM_SCALE
 from worker.inference.engine import CPU_BATCH
 from worker.models import checkpoints
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
 TRACKS = 60
 SUFFIXES = (".mp3", ".flac", ".ogg", ".m4a")
@@ -86,13 +86,13 @@ def _compose(track: Path) -> None:
     partial.rename(track)
 
 
-def the_cut() -> Cut:
+def the_cut() -> Windowing:
     """What musicnn reads of a track."""
-    return _model().cut()
+    return _model().windowing()
 
 
 def _model() -> checkpoints.Model:
-    return checkpoints.load(checkpoints.find("musicnn"), "cpu")
+    return checkpoints.load_model(checkpoints.find_checkpoint("musicnn"), "cpu")
 
 
 def cpu_s(work: Callable[[], object]) -> float:
@@ -104,12 +104,12 @@ def cpu_s(work: Callable[[], object]) -> float:
 
 def measure_decoding(tracks: list[Path]) -> tuple[float, list[np.ndarray]]:
     """CPU seconds a track from file to windows, and the windows."""
-    cut, windows = the_cut(), []
+    windowing, windows = the_cut(), []
     for track in tracks[: len(SUFFIXES)]:  # the imports of the decoders
-        list(read_windows(os.fsencode(track), cut, 16))
+        list(read_windows(os.fsencode(track), windowing, 16))
     spent_s = cpu_s(
         lambda: windows.extend(
-            np.concatenate([block.pcm for block in read_windows(os.fsencode(t), cut, 16)]) for t in tracks
+            np.concatenate([block.pcm for block in read_windows(os.fsencode(t), windowing, 16)]) for t in tracks
         )
     )
     return spent_s / len(tracks), windows
@@ -164,7 +164,7 @@ def measure_ours(folder: Path, repeat: int) -> list[float]:
 
 
 def _run(database, root: Path) -> None:
-    order = Order((root,), checkpoints.find("musicnn"), "regions")
+    order = Order((root,), checkpoints.find_checkpoint("musicnn"), "regions")
     run_id = enqueue.enqueue(database, order)
     for counts in follow(database, run_id, order, look_s=0.05):  # noqa: B007
         pass

@@ -19,7 +19,7 @@ def main(options: argparse.Namespace) -> None:
 
     tracks = endtoend.files(options.folder / "tracks")[: options.tracks]
     warm_up = endtoend.files(options.folder / "warm-up")[0]
-    model = checkpoints.load(product.with_weights(options.model), options.device, "off")
+    model = checkpoints.load_model(product.with_weights(options.model), options.device, "off")
     print(f"{len(tracks)} tracks, {options.model} on {options.device}, {model.dtype}", flush=True)
     for what, analyse in (("three regions", naive.analyse), ("the whole track", analyse_whole)):
         per_s = rate(lambda track, analyse=analyse: analyse(model, options.device, track), tracks, warm_up)
@@ -42,7 +42,7 @@ def analyse_whole(model, device: str, path: Path) -> np.ndarray:
 
     from genremill.bench import naive
 
-    waveform = naive.load(path, model.sample_rate)
+    waveform = naive.load_waveform(path, model.sample_rate)
     feature = naive.FEATURES.get(json.loads(model.features).get("kind"))
     with torch.inference_mode():
         if feature is None:
@@ -50,10 +50,10 @@ def analyse_whole(model, device: str, path: Path) -> np.ndarray:
             windows = torch.from_numpy(waveform[:whole].reshape(-1, model.window))
             return model.network(windows.to(device)).mean(0).cpu().numpy()
         decibels = librosa.power_to_db(naive.power(feature, waveform), ref=np.max)
-        cut = model.cut("full")
-        places = [place for place in cut.published(len(waveform)) if not place.edge]
-        starts = [(place.start + cut.context) // cut.hop for place in places]
-        frames = places[0].frames
+        windowing = model.windowing("full")
+        positions = [position for position in windowing.published_positions(len(waveform)) if not position.edge]
+        starts = [(position.start + windowing.context) // windowing.hop for position in positions]
+        frames = positions[0].frames
         pictures = np.stack([naive.draw(decibels[:, start : start + frames]) for start in starts])
         batch = torch.from_numpy(pictures * 2 - 1).to(device)
         return model.network.logits(batch).softmax(1).mean(0).cpu().numpy()

@@ -48,7 +48,7 @@ class Measured:
 def with_weights(name: str) -> Checkpoint:
     """The model's weights: those that are here, or seeded ones."""
     try:
-        return checkpoints.find(name)
+        return checkpoints.find_checkpoint(name)
     except GenremillError:
         import torch
 
@@ -56,7 +56,7 @@ def with_weights(name: str) -> Checkpoint:
         from worker.models.weight_import import import_weights
 
         with tempfile.NamedTemporaryFile(suffix=".pt") as file:
-            torch.save(seeded_state(registry.load_module(registry.find(name))), file)
+            torch.save(seeded_state(registry.import_model_module(registry.find_model(name))), file)
             file.flush()
             return import_weights(Path(file.name), name).checkpoint
 
@@ -101,7 +101,7 @@ def measure(
 
 def _run(stack: Stack, database: Database, order: Order) -> tuple[int, Counts]:
     run_id = enqueue.enqueue(database, order)
-    for counts in follow(database, run_id, order, lambda: stack.tend(partial(reconcile, database))):  # noqa: B007
+    for counts in follow(database, run_id, order, lambda: stack.poll(partial(reconcile, database))):  # noqa: B007
         pass
     return run_id, counts
 

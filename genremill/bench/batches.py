@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from genremill.bench.memory import Meter, forget, peak_mib
-from genremill.bench.target import SHORT, Mode, load, windows_per_track
+from genremill.bench.target import SHORT, Mode, load_target_model, windows_per_track
 from worker.inference.batch import PCM_SCALE
-from worker.inference.batch_size import Probe, is_flat
+from worker.inference.batch_size import BatchCost, is_flat
 from worker.inference.executors import compute, is_out_of_memory
 from worker.models.checkpoints import Model
 
@@ -52,7 +52,7 @@ def measure(name: str, mode: Mode) -> Series:
     """Batches of a model in a mode, until memory ends or the rate is flat. On a CPU in one thread, as each of the
     engine's lanes, of which every core has one."""
     torch.set_num_threads(1)
-    model = load(name, mode)
+    model = load_target_model(name, mode)
     sizes = (1 << power for power in range(MOST_WINDOWS[mode.kind].bit_length()))
     points, end = climb(partial(time_batch, model, mode.device), sizes)
     forget(mode.device)
@@ -67,7 +67,7 @@ def climb(timed: Callable[[int], Point], sizes: Iterable[int]) -> tuple[list[Poi
             points.append(timed(size))
         except OutOfMemory as error:
             return points, str(error)
-        if is_flat([Probe(point.batch, point.latency_ms / 1e3, 0) for point in points]):
+        if is_flat([BatchCost(point.batch, point.latency_ms / 1e3, 0) for point in points]):
             return points, "larger batches are no faster"
     return points, "larger batches are not tried"
 

@@ -14,7 +14,7 @@ import settings
 from genremill.bench import naive
 from genremill.bench.memory import forget
 from genremill.bench.pipeline import Pipeline
-from genremill.bench.target import SHORT, Mode, load
+from genremill.bench.target import SHORT, Mode, load_target_model
 from worker.models.checkpoints import Model
 
 COUNTS = (1, 10, 100)
@@ -45,7 +45,7 @@ def counts_up_to(files: int) -> list[int]:
 
 def measure(name: str, mode: Mode, paths: Sequence[Path]) -> list[Row]:
     """The product's path, up and warm: decode children, and the engine with its model."""
-    model = load(name, mode)
+    model = load_target_model(name, mode)
     pipeline, rows = Pipeline(model, mode.device), []
     try:
         pipeline.analyse(list(islice(cycle(paths), WARM_UP_FILES)))
@@ -73,7 +73,7 @@ def measure_naive(name: str, mode: Mode, paths: Sequence[Path], most: int) -> li
     """The naive pipeline, one file after the other, with all cores: its rate for any number of files is that of at most
     so many of them."""
     torch.set_num_threads(settings.load().usable_cores)
-    model = load(name, mode)
+    model = load_target_model(name, mode)
     _naive_track(model, mode.device, paths[-1])
     tracks = [_naive_track(model, mode.device, path) for path in paths[:most]]
     forget(mode.device)

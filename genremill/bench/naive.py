@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from worker.models.checkpoints import Model
-from worker.windowing import REGIONS, Cut, Place
+from worker.windowing import REGIONS, Windowing, WindowPosition
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -27,19 +27,19 @@ FEATURES = {"picture of log-mel": "mel", "picture of constant-Q": "cqt"}  # a mo
 def analyse(model: Model, device: str, path: Path) -> np.ndarray:
     """A track's probabilities (labels,), of the windows that genremill takes of it: all of the file is loaded, the
     spectrogram is the whole track's, and the windows are one batch."""
-    waveform = load(path, model.sample_rate)
-    cut = model.cut()
+    waveform = load_waveform(path, model.sample_rate)
+    windowing = model.windowing()
     feature = FEATURES.get(json.loads(model.features).get("kind"))
     with torch.inference_mode():
         if feature:
-            batch = torch.from_numpy(pictures(feature, waveform, cut) * 2 - 1).to(device)
+            batch = torch.from_numpy(pictures(feature, waveform, windowing) * 2 - 1).to(device)
             results = model.network.logits(batch).softmax(1)
         else:
-            results = model.network(torch.from_numpy(windows(waveform, cut)).to(device))
+            results = model.network(torch.from_numpy(windows(waveform, windowing)).to(device))
         return results.mean(0).cpu().numpy()
 
 
-def load(path: Path, sample_rate: int) -> np.ndarray:
+def load_waveform(path: Path, sample_rate: int) -> np.ndarray:
     """librosa.load: (samples,) float32. Of M4A, which librosa opens only where the ffmpeg program is, PyAV's whole
     file."""
     if path.suffix != ".m4a" or shutil.which("ffmpeg"):
@@ -50,27 +50,27 @@ def load(path: Path, sample_rate: int) -> np.ndarray:
     return librosa.resample(pcm.mean(0), orig_sr=rate, target_sr=sample_rate)
 
 
-def places(cut: Cut, samples: int) -> list[Place]:
+def positions(windowing: Windowing, samples: int) -> list[WindowPosition]:
     """Where the windows of a track of so many samples lie: at least one, should it be too short for it."""
-    regions = list(itertools.chain(*cut.regions(samples)))
+    regions = list(itertools.chain(*windowing.regions(samples)))
     if regions:
         return regions
-    first, *others = itertools.islice(cut.walk(), REGIONS * cut.region_windows)
-    return [first, *(place for place in others if samples - place.start >= cut.needed(place))]
+    first, *others = itertools.islice(windowing.contiguous(), REGIONS * windowing.region_windows)
+    return [first, *(position for position in others if samples - position.start >= windowing.needed(position))]
 
 
-def windows(waveform: np.ndarray, cut: Cut) -> np.ndarray:
+def windows(waveform: np.ndarray, windowing: Windowing) -> np.ndarray:
     """The windows of a waveform (samples,): (windows, cut.window), with zeros around the track."""
-    padded = np.pad(waveform, (cut.context, cut.window))
-    starts = [place.start + cut.context for place in places(cut, len(waveform))]
-    return np.stack([padded[start : start + cut.window] for start in starts])
+    padded = np.pad(waveform, (windowing.context, windowing.window))
+    starts = [position.start + windowing.context for position in positions(windowing, len(waveform))]
+    return np.stack([padded[start : start + windowing.window] for start in starts])
 
 
-def pictures(feature: str, waveform: np.ndarray, cut: Cut) -> np.ndarray:
+def pictures(feature: str, waveform: np.ndarray, windowing: Windowing) -> np.ndarray:
     """The pictures of the windows of a waveform (samples,): float32 (windows, 3, 224, 224) in [0, 1]."""
     decibels = librosa.power_to_db(power(feature, waveform), ref=np.max)
-    starts = [(place.start + cut.context) // cut.hop for place in places(cut, len(waveform))]
-    return np.stack([draw(decibels[:, start : start + cut.frames]) for start in starts])
+    starts = [(position.start + windowing.context) // windowing.hop for position in positions(windowing, len(waveform))]
+    return np.stack([draw(decibels[:, start : start + windowing.frames]) for start in starts])
 
 
 def power(feature: str, waveform: np.ndarray) -> np.ndarray:

@@ -9,11 +9,11 @@ import numpy as np
 
 import settings
 from genremill.bench.target import start_engine
-from worker.decode.pool import Block, DecodePool
+from worker.decode.pool import DecodePool, WindowBlock
 from worker.errors import TrackError
 from worker.inference.engine import Engine
 from worker.inference.executors import pin
-from worker.inference.requests import Ticket
+from worker.inference.requests import WindowRequest
 from worker.models.checkpoints import Model
 
 
@@ -22,7 +22,7 @@ class Pipeline:
 
     def __init__(self, model: Model, device: str):
         config = settings.load()
-        children = config.children_beside(device)
+        children = config.decode_processes_for(device)
         self._decoders = DecodePool(
             children,
             native=device != "cpu",
@@ -31,7 +31,7 @@ class Pipeline:
         )
         self._unpin = None if device == "cpu" else pin(self._decoders.memory)
         self._engine = start_engine(model, device)
-        self._cut = self._engine.cut("regions")
+        self._windowing = self._engine.windowing("regions")
 
     def analyse(self, paths: Sequence[Path]) -> list[np.ndarray | None]:
         """The probabilities (labels,) of each file; None of one that failed."""
@@ -44,7 +44,7 @@ class Pipeline:
 
         for number, path in enumerate(paths):
             track = _Track(self._engine, lambda probabilities, number=number: keep(number, probabilities))
-            self._decoders.submit(os.fsencode(path), self._cut, track)
+            self._decoders.submit(os.fsencode(path), self._windowing, track)
         for _ in paths:
             done.acquire()
         return results
@@ -67,12 +67,14 @@ class _Track:
         self._scored: list[np.ndarray] = []
         self._failed = False
 
-    def windows(self, block: Block) -> None:
+    def windows(self, block: WindowBlock) -> None:
         count = block.windows
         with self._lock:
             self._waiting += count
         refuse = lambda _: self._settle(count, True)  # noqa: E731
-        self._engine.submit(Ticket(block.pcm, block.release, self._add, refuse, block.frames, native=block.native))
+        self._engine.submit(
+            WindowRequest(block.pcm, block.release, self._add, refuse, block.frames, native=block.native)
+        )
 
     def end(self) -> None:
         self._settle(1)

@@ -15,11 +15,11 @@ HEADS = {  # what a state dict of 16 classes has of each head: the parameter tha
 }
 
 
-def load(name: str, device: str, amp: str = "off") -> Model:
+def load_random_model(name: str, device: str, amp: str = "off") -> Model:
     """The model of this name with weights from a seed, see checkpoints.load(); its checkpoint has no sha256."""
-    entry = registry.find(name)
-    module = registry.load_module(entry)
-    network = checkpoints.fit(module, seeded_state(module, classes=len(module.LABELS)))
+    entry = registry.find_model(name)
+    module = registry.import_model_module(entry)
+    network = checkpoints.build_with_weights(module, seeded_state(module, classes=len(module.LABELS)))
     checkpoint = Checkpoint(name, entry.version, Path(), "")
     return checkpoints.assemble(checkpoint, module, network, module.LABELS, device, amp)
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from genremill.bench.batches import noise
 from genremill.bench.memory import resident_mib, vram_mib
-from genremill.bench.target import SHORT, Mode, cut_of, load, start_engine, windows_per_track
+from genremill.bench.target import SHORT, Mode, load_target_model, start_engine, windowing_of, windows_per_track
 from settings import GenremillError
 from worker.inference.engine import Engine
-from worker.inference.requests import Ticket
+from worker.inference.requests import WindowRequest
 
 SETTLE_S = 60.0  # in which memory may still grow; of a short soak a quarter
 IN_FLIGHT_WINDOWS = {"CPU": 64, "GPU": 4096}
@@ -55,10 +55,10 @@ class Soak:
 
 def soak(name: str, mode: Mode, minutes: float) -> Soak:
     """Keep the engine busy with windows that are in memory. Raises GenremillError when it fails on them."""
-    model = load(name, mode)
+    model = load_target_model(name, mode)
     engine = start_engine(model, mode.device)
     pcm = noise(windows_per_track(model), model.window, pinned=mode.device != "cpu").numpy()
-    treadmill = _Treadmill(engine, pcm, cut_of(model).frames)
+    treadmill = _Treadmill(engine, pcm, windowing_of(model).frames)
     try:
         treadmill.start(max(1, IN_FLIGHT_WINDOWS[mode.kind] // windows_per_track(model)))
         samples = _watch(treadmill, mode.device, minutes * 60)
@@ -77,9 +77,9 @@ class _Treadmill:
         self.windows = 0
         self.error: Exception | None = None
 
-    def start(self, tickets: int) -> None:
+    def start(self, requests: int) -> None:
         """Begin with so many tickets in the engine."""
-        for _ in range(tickets):
+        for _ in range(requests):
             self._submit()
 
     def stop(self) -> None:
@@ -88,7 +88,7 @@ class _Treadmill:
             self._stopped = True
 
     def _submit(self) -> None:
-        self._engine.submit(Ticket(self._pcm, lambda: None, self._scored, self._refused, frames=self._frames))
+        self._engine.submit(WindowRequest(self._pcm, lambda: None, self._scored, self._refused, frames=self._frames))
 
     def _scored(self, probabilities: np.ndarray) -> None:
         with self._lock:

@@ -15,7 +15,7 @@ from settings import GenremillError
 from worker.inference.engine import Engine
 from worker.models import checkpoints
 from worker.models.checkpoints import Model
-from worker.windowing import REGIONS, Cut
+from worker.windowing import REGIONS, Windowing
 
 SHORT = {"float32": "fp32", "bfloat16": "AMP bf16", "float16": "AMP fp16"}
 
@@ -41,30 +41,30 @@ def modes(device: str) -> list[Mode]:
     return [Mode(device)] if device == "cpu" else [Mode(device), Mode(device, "auto")]
 
 
-def load(name: str, mode: Mode) -> Model:
+def load_target_model(name: str, mode: Mode) -> Model:
     """The model in this mode, with weights from a seed where there are none: then its checkpoint has no sha256."""
     try:
-        checkpoint = checkpoints.find(name)
+        checkpoint = checkpoints.find_checkpoint(name)
     except GenremillError:
-        return random_weights.load(name, mode.device, mode.amp)
-    return checkpoints.load(checkpoint, mode.device, mode.amp)
+        return random_weights.load_random_model(name, mode.device, mode.amp)
+    return checkpoints.load_model(checkpoint, mode.device, mode.amp)
 
 
 def start_engine(model: Model, device: str) -> Engine:
     """An engine as a worker has it. Close it."""
     config = settings.load()
-    lanes = config.usable_cores if device == "cpu" else 1
-    return Engine(model, device, lanes, margin_bytes=config.vram_margin_mib << 20)
+    threads = config.usable_cores if device == "cpu" else 1
+    return Engine(model, device, threads, margin_bytes=config.vram_margin_mib << 20)
 
 
-def cut_of(model: Model) -> Cut:
+def windowing_of(model: Model) -> Windowing:
     """What is read of a track."""
-    return model.cut()
+    return model.windowing()
 
 
 def windows_per_track(model: Model) -> int:
     """Windows of a track's three regions."""
-    return REGIONS * cut_of(model).region_windows
+    return REGIONS * windowing_of(model).region_windows
 
 
 def machine(device: str) -> dict:

@@ -28,7 +28,7 @@ def bench(
     from worker.models import registry
 
     config = settings.load()
-    name = registry.find(model or config.model).name
+    name = registry.find_model(model or config.model).name
     chosen = devices.choose_devices(device or config.device)[0]
     os.environ.update(chosen.environment)  # before torch is there: pinned, as a worker is
     report = _about(name, chosen.torch_name)
@@ -48,7 +48,7 @@ def _about(name: str, device: str) -> dict:
 
     about = {"machine": machine(device), "model": name, "weights": None}
     try:
-        about["weights"] = checkpoints.find(name).sha256
+        about["weights"] = checkpoints.find_checkpoint(name).sha256
     except GenremillError as error:
         console.say(f"random weights, which are as fast: {error}")
     here = about["machine"]

@@ -18,9 +18,9 @@ def list_models(as_json: AsJson = False) -> None:
     from worker.models import checkpoints, registry
 
     rows = []
-    for entry in registry.every():
+    for entry in registry.list_models():
         try:
-            found, weights = checkpoints.find(entry.name), ""
+            found, weights = checkpoints.find_checkpoint(entry.name), ""
         except settings.GenremillError as error:
             found, weights = None, str(error).partition(": ")[2]
         rows.append(

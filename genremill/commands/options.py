@@ -33,7 +33,7 @@ def make_order(
         raise settings.GenremillError(f"there is no coverage {chosen!r}: use regions or full")
     return Order(
         check_roots(paths),
-        checkpoints.find(model or config.model),
+        checkpoints.find_checkpoint(model or config.model),
         chosen,
         tuple(exclude),
         config.job_tracks,

@@ -22,7 +22,7 @@ from tests.support.own_model import write_own_model
 from worker.models import checkpoints
 from worker.models.networks import vgg, vit
 from worker.models.networks.ccmusic import HOP, SAMPLE_RATE, WINDOW_S
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
 TRACKS = (
     "Clara Voss/Nachtstücke/03 Toccata.wav",
@@ -80,7 +80,7 @@ def reference(model: str, network, path: Path, coverage: str) -> np.ndarray:
     if coverage == "full":
         windows = published_cut(librosa.power_to_db(power, ref=np.max), len(samples))
     else:
-        cut = Cut(SAMPLE_RATE, module.WINDOW, hop=HOP)
+        cut = Windowing(SAMPLE_RATE, module.WINDOW, hop=HOP)
         places = itertools.chain(*cut.regions(len(samples)))
         if len(samples) < 3 * cut.stride:
             places = itertools.islice(cut.walk(), len(samples) // cut.stride)
@@ -102,7 +102,7 @@ def test_a_run_gives_the_published_pipelines_probabilities(person, music, model,
     (person.home / "save.pt").unlink()
     counts = person.counts(str(music), "--model", model, "--coverage", coverage)
     assert (counts["found"], counts["done"]) == (len(TRACKS), len(TRACKS))
-    network = checkpoints.fit(module, state)
+    network = checkpoints.build_with_weights(module, state)
     names = [name for name, _ in module.LABELS]
     expected = {path: reference(model, network, path, coverage) for path in sorted(music.iterdir())}
     assert np.ptp(list(expected.values()), axis=0).max() > 0.03  # the network tells the tracks apart

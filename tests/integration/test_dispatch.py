@@ -8,7 +8,7 @@ from producer.order import Order
 from producer.reconcile import messages
 from settings import GenremillError
 from tests.integration.rows import counts, rows
-from worker.models.checkpoints import find
+from worker.models.checkpoints import find_checkpoint
 
 FILES = 5 * FAST_TRACKS
 
@@ -21,7 +21,7 @@ def library(tmp_path):
 
 
 def order(library, **options) -> Order:
-    return Order((library,), find("musicnn"), "regions", most_tracks=10, **options)
+    return Order((library,), find_checkpoint("musicnn"), "regions", most_tracks=10, **options)
 
 
 def test_a_first_scan_is_queued_while_it_goes_on(database, broker, library):

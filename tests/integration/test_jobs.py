@@ -126,8 +126,8 @@ def test_a_job_that_is_lost_twice_is_split_and_the_killer_quarantined(database, 
 def test_a_failed_original_frees_its_duplicates(database):
     run_id = plan(database, put_tracks(database, ["same", "same"]))
     with database.write() as connection:
-        (twin,) = plans.find_twins(connection, run_id)
-        plans.mark_duplicates(connection, run_id, [twin])
+        (duplicate,) = plans.find_duplicate_candidates(connection, run_id)
+        plans.mark_duplicates(connection, run_id, [duplicate])
     assert counts(database, run_id) == {"found": 2, "pending": 1, "duplicate": 1}
     analyse(database, run_id, error="missing")
     assert counts(database, run_id) == {"found": 2, "failed": 1, "pending": 1}
@@ -237,7 +237,7 @@ def test_a_run_that_was_closed_with_duplicates_is_open_again_when_their_original
     job = claim(database, put_job(database, first))
     second = plan(database, put_tracks(database, ["x"], b"/two"))
     with database.write() as connection:
-        plans.mark_duplicates(connection, second, plans.find_twins(connection, second))
+        plans.mark_duplicates(connection, second, plans.find_duplicate_candidates(connection, second))
         runs.finish_runs(connection, now())
     assert counts(database, second) == {"found": 1, "duplicate": 1}
     record(database, outcomes(database, job, error="undecodable"))

@@ -11,7 +11,7 @@ from producer.order import Order
 from producer.reconcile import messages
 from settings import GenremillError
 from tests.integration.rows import claim, counts, finish, outcomes, plan, put_job, put_tracks, record, rows
-from worker.models.checkpoints import find
+from worker.models.checkpoints import find_checkpoint
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_job_goes_to_its_own_queue(database, broker):
 
 def test_all_that_was_queued_is_queued_again(database, broker):
     run_id = plan(database, put_tracks(database, list("abcdefgh")))
-    assert dispatch(database, run_id, Order((), find("musicnn"), "regions", most_tracks=1)) == 8
+    assert dispatch(database, run_id, Order((), find_checkpoint("musicnn"), "regions", most_tracks=1)) == 8
     sent = messages()
     assert len(sent) == 8
     broker.flushall()
@@ -114,5 +114,5 @@ def test_without_a_broker_the_jobs_wait_in_the_database(database, broker, proces
     processes[-1].kill()
     processes[-1].wait()
     with pytest.raises(GenremillError, match="GENREMILL_BROKER_URL"):
-        dispatch(database, run_id, Order((), find("musicnn"), "regions"))
+        dispatch(database, run_id, Order((), find_checkpoint("musicnn"), "regions"))
     assert counts(database, run_id) == {"found": 2, "queued": 2}

@@ -19,15 +19,15 @@ def analysed(database):
     return database
 
 
-def results(database, limit=None, **which) -> list[tuple]:
+def results(database, limit=None, **filter) -> list[tuple]:
     with database.read() as connection:
-        found = reports.read_results(connection, Filter(**which), limit)
+        found = reports.read_results(connection, Filter(**filter), limit)
     return [(row["path"], row["genre"], row["probability"], row["rank"]) for row in found]
 
 
 def test_a_genres_most_probable_tracks(analysed):
     assert results(analysed, genre="ROCK") == [("/two/000.mp3", "rock", 0.75, 1), ("/one/000.mp3", "rock", 0.5, 1)]
-    assert results(analysed, genre="rock", least=0.6) == [("/two/000.mp3", "rock", 0.75, 1)]
+    assert results(analysed, genre="rock", min_probability=0.6) == [("/two/000.mp3", "rock", 0.75, 1)]
     assert results(analysed, limit=1, genre="rock") == [("/two/000.mp3", "rock", 0.75, 1)]
     assert results(analysed, genre="polka") == []
 
@@ -104,7 +104,7 @@ def test_rank_1_is_the_most_probable_of_its_kind(analysed):
 def test_duplicates_show_what_their_original_has(database):
     run_id = plan(database, put_tracks(database, ["x", "x"]))
     with database.write() as connection:
-        plans.mark_duplicates(connection, run_id, plans.find_twins(connection, run_id))
+        plans.mark_duplicates(connection, run_id, plans.find_duplicate_candidates(connection, run_id))
     assert results(database) == []
     analyse(database, run_id)
     assert results(database, genre="rock") == [("/music/000.mp3", "rock", 0.5, 1), ("/music/001.mp3", "rock", 0.5, 1)]

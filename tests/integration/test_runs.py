@@ -90,19 +90,22 @@ def test_a_track_that_goes_missing_stays_accounted_for(database):
     assert counts(database, run_id) == {"found": 2, "pending": 2}
 
 
-def twins(database, run_id):
+def duplicates(database, run_id):
     with database.read() as connection:
-        return [(twin.track_id, twin.leader_id) for twin in plans.find_twins(connection, run_id)]
+        return [
+            (duplicate.track_id, duplicate.leader_id)
+            for duplicate in plans.find_duplicate_candidates(connection, run_id)
+        ]
 
 
 def mark(database, run_id) -> None:
     with database.write() as connection:
-        plans.mark_duplicates(connection, run_id, plans.find_twins(connection, run_id))
+        plans.mark_duplicates(connection, run_id, plans.find_duplicate_candidates(connection, run_id))
 
 
 def test_twins_have_one_leader_and_no_chains(database):
     run_id = plan(database, put_tracks(database, ["x", "x", "y", "x", None, None]))
-    assert twins(database, run_id) == [(2, 1), (4, 1)]
+    assert duplicates(database, run_id) == [(2, 1), (4, 1)]
 
 
 def test_what_is_analysed_leads(database):
@@ -111,7 +114,7 @@ def test_what_is_analysed_leads(database):
     analyse(database, plan(database, two))
     set_tracks(database, "audio_hash = 'x'", f"library_id = {one}")
     run_id = plan(database, one)
-    assert twins(database, run_id) == [(1, 2)]
+    assert duplicates(database, run_id) == [(1, 2)]
     mark(database, run_id)
     assert counts(database, run_id) == {"found": 1, "duplicate": 1}
     shown = rows(database, "SELECT path, genre, probability FROM track_genre WHERE rank = 1 ORDER BY path")
@@ -181,10 +184,10 @@ def test_a_track_in_a_job_is_not_marked_a_duplicate(database):
     put_job(database, plan(database, library))
     other = put_tracks(database, ["x", "x"], b"/other")
     run_id = plan(database, other)
-    assert twins(database, run_id) == [(2, 1), (3, 1)]  # what is in a job leads
+    assert duplicates(database, run_id) == [(2, 1), (3, 1)]  # what is in a job leads
     put_job(database, run_id)
     with database.write() as connection:
-        plans.mark_duplicates(connection, run_id, [plans.Twin(2, b"", 1, b"")])
+        plans.mark_duplicates(connection, run_id, [plans.DuplicateCandidate(2, b"", 1, b"")])
     assert counts(database, run_id) == {"found": 2, "queued": 2}
 
 
@@ -209,7 +212,7 @@ def test_equal_hashes_are_not_enough_to_share_an_analysis(database, tmp_path):
         tracks.insert_tracks(connection, library, rows_, now())
     run_id = plan(database, library)
     with database.read() as connection:
-        candidates = plans.find_twins(connection, run_id)
+        candidates = plans.find_duplicate_candidates(connection, run_id)
     merge_duplicates(database, run_id, candidates)
     found = "SELECT path, status, duplicate_of FROM prediction JOIN track ON id = track_id ORDER BY id"
     assert rows(database, found) == [

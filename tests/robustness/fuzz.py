@@ -21,7 +21,7 @@ from genremill.sample.codecs import encode_all
 from genremill.sample.styles import compose_track
 from tests.robustness.harness import COSTS_A_CHILD, Case, Result, run
 from tests.robustness.mutations import MUTATIONS, make
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
 LENGTHS = (("jazz", 3), ("metal", 12), ("orchestra", 40))  # style and seconds
 RATE = 44_100
@@ -37,11 +37,11 @@ def main() -> None:
     numbers = sorted(set(options.numbers or range(options.files)))
     kept = options.folder / f"kept-{options.seed}"
     shutil.rmtree(kept, ignore_errors=True)
-    cut = Cut(16_000, 47_872, options.coverage)
+    windowing = Windowing(16_000, 47_872, options.coverage)
     print(f"seed {options.seed}, {len(whole)} whole files, {len(numbers)} broken ones, {options.children} children")
     files = (make(whole, options.seed, number) for number in numbers)
     limits = (options.children, options.deadline_s, options.memory_mib)
-    result = run(files, kept, cut, *limits, keep=bool(options.numbers))
+    result = run(files, kept, windowing, *limits, keep=bool(options.numbers))
     print(report(result))
     wrongs = result.wrongs()
     print("\n".join(wrongs or ["nothing is wrong"]))

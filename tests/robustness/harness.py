@@ -13,9 +13,9 @@ import numpy as np
 import psutil
 
 from tests.robustness.mutations import Broken
-from worker.decode.pool import START_S, Block, DecodePool
+from worker.decode.pool import START_S, DecodePool, WindowBlock
 from worker.errors import TrackError
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
 CODES = {kind.code for kind in TrackError.__subclasses__()}
 COSTS_A_CHILD = ("crashed", "timed_out", "out_of_memory")
@@ -42,7 +42,7 @@ class Case:
     def __post_init__(self):
         self._began = self._last = time.monotonic()
 
-    def windows(self, block: Block) -> None:
+    def windows(self, block: WindowBlock) -> None:
         """Windows came."""
         self._look_at_the_clock()
         self.blocks += 1
@@ -140,7 +140,13 @@ class Result:
 
 
 def run(
-    files: Iterable[Broken], kept: Path, cut: Cut, children: int, deadline_s: float, memory_mib: int, keep: bool = False
+    files: Iterable[Broken],
+    kept: Path,
+    windowing: Windowing,
+    children: int,
+    deadline_s: float,
+    memory_mib: int,
+    keep: bool = False,
 ) -> Result:
     """Write each file, decode it, every second one natively, and delete it; those that cost a child or show something
     wrong go to the folder `kept`, and all with `keep`."""
@@ -162,9 +168,9 @@ def run(
                 path.write_bytes(data)
                 if not room.acquire(timeout=allowed_s):
                     break
-                case = Case(number, mutation, path, cut.window, allowed_s, ended)
+                case = Case(number, mutation, path, windowing.window, allowed_s, ended)
                 cases.append(case)
-                pool.submit(os.fsencode(path), replace(cut, native=bool(number % 2)), case)
+                pool.submit(os.fsencode(path), replace(windowing, native=bool(number % 2)), case)
             for _ in range(children):
                 room.acquire(timeout=allowed_s)
     finally:

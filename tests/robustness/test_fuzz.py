@@ -12,12 +12,12 @@ from tests.robustness.fuzz import report, whole_files
 from tests.robustness.harness import Case, Result, Watch, run
 from tests.robustness.mutations import MUTATIONS, WRONG_SUFFIX, make
 from worker.errors import Crashed, TrackError, Undecodable
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
 FILES = 120
 CODECS = ("a.flac", "a.ogg", "vbr.mp3", "aac.m4a")
 DIED = Crashed("0 flips a.wav: the decoder died of it (exit status 1); look at the file")
-MUSICNN = Cut(16_000, 47_872)
+MUSICNN = Windowing(16_000, 47_872)
 
 
 @pytest.fixture(scope="module")

@@ -10,31 +10,36 @@ import soxr
 
 from worker.decode.native import steps
 from worker.decode.readers import libmpg123
-from worker.decode.readers.base import Broken
-from worker.decode.readers.ffmpeg import ContainerReader
-from worker.decode.readers.libsndfile import SoundfileReader
+from worker.decode.readers.base import ReaderError
+from worker.decode.readers.ffmpeg import FfmpegReader
+from worker.decode.readers.libsndfile import LibsndfileReader
 from worker.errors import Empty, Missing, Silent, TrackError, Undecodable, Unreadable
 from worker.windowing import CONTEXT_S
 
 FRONT_BYTES = 64  # of a file: they have the name of an Ogg's codec
-Reader = SoundfileReader | ContainerReader | libmpg123.MpegReader
+Reader = LibsndfileReader | FfmpegReader | libmpg123.Mpg123Reader
 
 
-def shown(path: bytes) -> str:
+def display_name(path: bytes) -> str:
     """A file's name for messages: bytes that are not UTF-8 appear as \\xNN."""
     return os.path.basename(path).decode("utf-8", "backslashreplace")  # noqa: PTH119 (pathlib takes no bytes)
 
 
-class Track:
+class AudioFile:
     """One open file, its readers in the order in which they are tried, and what they said when they gave up.
 
     hears_hz and native: see Cut. Raises as read_windows does.
     """
 
-    def __init__(self, path: bytes, hears_hz: float, native: bool = False):
-        self._path, self._name, self._hears_hz, self._native = path, shown(path), hears_hz, native
+    def __init__(self, path: bytes, max_frequency_hz: float, native: bool = False):
+        self._path, self._name, self._max_frequency_hz, self._native = (
+            path,
+            display_name(path),
+            max_frequency_hz,
+            native,
+        )
         self._heard = 0
-        self._kinds: tuple[type, ...] = SoundfileReader, ContainerReader
+        self._kinds: tuple[type, ...] = LibsndfileReader, FfmpegReader
         self._reasons: dict[str, str] = {}
         self._open: list = []
         self._fd = _open_regular(path, self._name)
@@ -46,7 +51,7 @@ class Track:
             self.__exit__()
             raise
 
-    def __enter__(self) -> "Track":
+    def __enter__(self) -> "AudioFile":
         return self
 
     def __exit__(self, *_) -> None:
@@ -57,11 +62,11 @@ class Track:
     def _open_best(self) -> None:
         """Open the reader that suits the file."""
         if _is_vorbis_or_opus(self._fd):
-            self._kinds = ContainerReader, SoundfileReader
+            self._kinds = FfmpegReader, LibsndfileReader
         best = next(self._readers(), None)
         if best is None:
             raise self.nothing()
-        faster = _faster(best.subtype) if isinstance(best, SoundfileReader) else None
+        faster = _faster(best.subtype) if isinstance(best, LibsndfileReader) else None
         if faster and self._opened(faster):
             self._open.reverse()
 
@@ -85,7 +90,7 @@ class Track:
                     yield chunk
                 if self._heard:
                     return
-            except Broken as error:
+            except ReaderError as error:
                 self._reasons[reader.name] = str(error)
 
     def nothing(self) -> TrackError:
@@ -107,18 +112,18 @@ class Track:
     def _opened(self, kind: type) -> list:
         try:
             reader = self._open_with(kind)
-        except Broken as error:
+        except ReaderError as error:
             self._reasons[kind.name] = str(error)
             return []
         self._open.append(reader)
         return [reader]
 
     def _open_with(self, kind: type) -> Reader:
-        if kind is SoundfileReader:
-            return SoundfileReader(self._fd)
-        if kind is libmpg123.MpegReader:
-            return libmpg123.MpegReader(self._path, self._fd, self._hears_hz, self._native)
-        return ContainerReader(self._path)
+        if kind is LibsndfileReader:
+            return LibsndfileReader(self._fd)
+        if kind is libmpg123.Mpg123Reader:
+            return libmpg123.Mpg123Reader(self._path, self._fd, self._max_frequency_hz, self._native)
+        return FfmpegReader(self._path)
 
 
 def _is_vorbis_or_opus(fd: int) -> bool:
@@ -133,8 +138,8 @@ def _is_vorbis_or_opus(fd: int) -> bool:
 def _faster(subtype: str) -> type | None:
     """Who reads what is coded so in less time than soundfile."""
     if subtype in ("VORBIS", "OPUS"):
-        return ContainerReader
-    return libmpg123.MpegReader if subtype.startswith("MPEG") and libmpg123.library() else None
+        return FfmpegReader
+    return libmpg123.Mpg123Reader if subtype.startswith("MPEG") and libmpg123.library() else None
 
 
 def _open_regular(path: bytes, name: str) -> int:

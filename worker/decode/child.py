@@ -24,9 +24,9 @@ from worker.decode.protocol import (
     NEED,
     TAKEN,
     WINDOWS,
-    Share,
-    describe,
-    parse_order,
+    SharedBlock,
+    pack_windows,
+    unpack_request,
 )
 from worker.decode.windows import Windows, read_windows
 from worker.errors import OutOfMemory, TrackError
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     """Serve the parent until it goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     try:
-        share = Share.parse(arguments)
+        share = SharedBlock.parse(arguments)
         control = socket.socket(fileno=share.control)
     except (ValueError, OSError):
         print("worker.decode.child is started by the worker; run `genremill worker` instead", file=sys.stderr)
@@ -51,8 +51,8 @@ def main(arguments: list[str]) -> int:
     while message := control.recv(MESSAGE_BYTES):
         _, slot = HEADER.unpack_from(message)
         control.send(HEADER.pack(TAKEN, 0))
-        path, cut = parse_order(message[HEADER.size :])
-        _serve(control, pcm, slot, read_windows(path, cut, share.limit(cut), pcm[slot]))
+        path, windowing = unpack_request(message[HEADER.size :])
+        _serve(control, pcm, slot, read_windows(path, windowing, share.limit(windowing), pcm[slot]))
     return 0
 
 
@@ -65,10 +65,10 @@ def _serve(control: socket.socket, pcm: np.ndarray, slot: int, blocks: Iterator[
                 control.send(HEADER.pack(NEED, 0))
                 _, slot = HEADER.unpack_from(control.recv(MESSAGE_BYTES) or os._exit(0))
             if block.native is not None:  # it is there already
-                control.send(HEADER.pack(LAST, len(block.native)) + describe(block))
+                control.send(HEADER.pack(LAST, len(block.native)) + pack_windows(block))
                 return
             pcm[slot, : block.pcm.size] = block.pcm.ravel()
-            control.send(HEADER.pack(WINDOWS, len(block.pcm)) + describe(block))
+            control.send(HEADER.pack(WINDOWS, len(block.pcm)) + pack_windows(block))
         control.send(HEADER.pack(END, 0))
     except TrackError as error:
         control.send(HEADER.pack(FAILED, 0) + f"{error.code}\n{error}".encode())

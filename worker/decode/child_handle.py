@@ -9,19 +9,19 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from worker.decode.protocol import HEADER, MESSAGE_BYTES, Share
+from worker.decode.protocol import HEADER, MESSAGE_BYTES, SharedBlock
 
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
 
 
-class Died(Exception):
+class ChildDiedError(Exception):
     """The child is gone; the message says of what."""
 
 
 class Child:
-    """One decode child and the parent's end of its socket; raises Died when it cannot be started."""
+    """One decode child and the parent's end of its socket; raises ChildDiedError when it cannot be started."""
 
-    def __init__(self, share: Share):
+    def __init__(self, share: SharedBlock):
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             arguments = replace(share, control=theirs.fileno()).arguments()
@@ -32,7 +32,7 @@ class Child:
                 self._process = subprocess.Popen(command, pass_fds=passed, env=environment(), **files)
             except OSError as error:
                 self._socket.close()
-                raise Died(f"it does not start: {error}") from error
+                raise ChildDiedError(f"it does not start: {error}") from error
 
     @property
     def pid(self) -> int:
@@ -40,25 +40,25 @@ class Child:
         return self._process.pid
 
     def ask(self, kind: bytes, slot: int, order: bytes = b"") -> None:
-        """Send a message; raises Died."""
+        """Send a message; raises ChildDiedError."""
         try:
             self._socket.send(HEADER.pack(kind, slot) + order)
         except OSError:
-            raise Died(self._epitaph()) from None
+            raise ChildDiedError(self._epitaph()) from None
 
     def answer(self, timeout_s: float) -> tuple[bytes, int, bytes]:
-        """The next message: kind, number of windows, and what follows; raises Died or TimeoutError."""
+        """The next message: kind, number of windows, and what follows; raises ChildDiedError or TimeoutError."""
         self._socket.settimeout(timeout_s)
         try:
             message = self._socket.recv(MESSAGE_BYTES)
         except ConnectionError:
             message = b""
         if not message:
-            raise Died(self._epitaph())
+            raise ChildDiedError(self._epitaph())
         return *HEADER.unpack_from(message), message[HEADER.size :]
 
     def kill(self) -> None:
-        """Kill the process without waiting; answer() then raises Died."""
+        """Kill the process without waiting; answer() then raises ChildDiedError."""
         self._process.kill()
 
     def end(self) -> None:

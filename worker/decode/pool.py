@@ -13,14 +13,26 @@ from typing import Protocol
 
 import numpy as np
 
-from worker.decode.audio_file import shown
-from worker.decode.child_handle import Child, Died, environment
-from worker.decode.closable_queue import _Channel, _Closed
-from worker.decode.protocol import END, FAILED, LAST, NEED, SLOT, TAKEN, TRACK, WINDOWS, Share, order, parse_windows
+from worker.decode.audio_file import display_name
+from worker.decode.child_handle import Child, ChildDiedError, environment
+from worker.decode.closable_queue import ClosableQueue, QueueClosed
+from worker.decode.protocol import (
+    END,
+    FAILED,
+    LAST,
+    NEED,
+    SLOT,
+    TAKEN,
+    TRACK,
+    WINDOWS,
+    SharedBlock,
+    pack_request,
+    unpack_windows,
+)
 from worker.decode.readahead import ReadAhead
 from worker.decode.windows import Windows
 from worker.errors import Crashed, TimedOut, TrackError, by_code
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
 START_S = 60.0  # how long a child may take to begin with a file: its start on a busy machine, not the decoding
 SLOTS_PER_CHILD = 4
@@ -33,7 +45,7 @@ log = logging.getLogger(__name__)
 class Sink(Protocol):
     """Who gets a track's windows; called from a handler thread. What it raises fails the track."""
 
-    def windows(self, block: "Block") -> None:
+    def windows(self, block: "WindowBlock") -> None:
         """Some of the track's windows, in order; release() the block when they are used."""
 
     def end(self) -> None:
@@ -43,10 +55,10 @@ class Sink(Protocol):
         """The track cannot be read; blocks delivered before may already be in use."""
 
 
-class Block:
+class WindowBlock:
     """Windows in shared memory, see worker.decode.windows.Windows: `pcm` is a view that is valid until release()."""
 
-    def __init__(self, found: Windows, slot: int, free: "_Channel"):
+    def __init__(self, found: Windows, slot: int, free: "ClosableQueue"):
         self.pcm, self.frames, self.edge, self.native = found
         self._slot, self._free, self._lock = slot, free, threading.Lock()
 
@@ -60,7 +72,7 @@ class Block:
         with self._lock:
             slot, self._slot = self._slot, None
         if slot is not None:
-            with contextlib.suppress(_Closed):
+            with contextlib.suppress(QueueClosed):
                 self._free.put(slot)
 
 
@@ -86,9 +98,9 @@ class DecodePool:
         slot_bytes = slot_bytes or (NATIVE_SLOT_BYTES if native else SLOT_BYTES)
         fd = os.memfd_create("genremill-pcm")
         os.ftruncate(fd, slots * slot_bytes)
-        self._share, self._closing = Share(-1, fd, slots, slot_bytes, memory_mib), threading.Lock()
+        self._share, self._closing = SharedBlock(-1, fd, slots, slot_bytes, memory_mib), threading.Lock()
         self._pcm: np.ndarray | None = self._share.map()
-        self._tracks, self._free = _Channel(2 * children), _Channel(slots)
+        self._tracks, self._free = ClosableQueue(2 * children), ClosableQueue(slots)
         self._ahead = ReadAhead(children, environment())
         for slot in range(slots):
             self._free.put(slot)
@@ -96,17 +108,19 @@ class DecodePool:
             _Handler(self._share, self._pcm, self._tracks, self._free, deadline_s) for _ in range(children)
         ]
 
-    def submit(self, path: bytes, cut: Cut, sink: Sink) -> None:
+    def submit(self, path: bytes, windowing: Windowing, sink: Sink) -> None:
         """Queue a file; waits while twice as many as there are children are queued.
 
         Raises RuntimeError after close(), ValueError for a window that is larger than a slot.
         """
-        if not self._share.limit(cut):
-            raise ValueError(f"a window of {cut.window} samples does not fit a slot of {self._share.slot_bytes} bytes")
-        self._ahead.ask(path, cut.coverage)
+        if not self._share.limit(windowing):
+            raise ValueError(
+                f"a window of {windowing.window} samples does not fit a slot of {self._share.slot_bytes} bytes"
+            )
+        self._ahead.ask(path, windowing.coverage)
         try:
-            self._tracks.put((path, cut, sink))
-        except _Closed:
+            self._tracks.put((path, windowing, sink))
+        except QueueClosed:
             raise RuntimeError("the decode pool is closed") from None
 
     @property
@@ -136,14 +150,16 @@ class DecodePool:
             os.close(self._share.block)
 
 
-class _SinkBroke(Exception):
+class SinkError(Exception):
     """The sink raised."""
 
 
 class _Handler:
     """The thread that owns one child: starts it, gives it files, replaces it when it fails."""
 
-    def __init__(self, share: Share, pcm: np.ndarray, tracks: _Channel, free: _Channel, deadline_s: float):
+    def __init__(
+        self, share: SharedBlock, pcm: np.ndarray, tracks: ClosableQueue, free: ClosableQueue, deadline_s: float
+    ):
         self._share, self._pcm, self._tracks, self._free, self._deadline_s = share, pcm, tracks, free, deadline_s
         self._lock, self._child, self._stopped = threading.Lock(), None, False
         self._thread = threading.Thread(target=self._run, name="decode-handler", daemon=True)
@@ -162,40 +178,40 @@ class _Handler:
 
     def _run(self) -> None:
         try:
-            with contextlib.suppress(Died):  # which the first track will be told
+            with contextlib.suppress(ChildDiedError):  # which the first track will be told
                 self._living_child()
             while True:
                 self._read(*self._tracks.get())
-        except _Closed:
+        except QueueClosed:
             self._drop_child()
 
-    def _read(self, path: bytes, cut: Cut, sink: Sink) -> None:
+    def _read(self, path: bytes, windowing: Windowing, sink: Sink) -> None:
         """One track, from its submission to end() or failed()."""
         error = None
         try:
-            self._deliver(path, cut, sink)
+            self._deliver(path, windowing, sink)
         except TrackError as failure:
             error = failure
-        except (Died, TimeoutError, _SinkBroke) as trouble:
+        except (ChildDiedError, TimeoutError, SinkError) as trouble:
             self._drop_child()
             if self._stopped:
-                raise _Closed from None
+                raise QueueClosed from None
             error = self._error_for(path, trouble)
         try:
             sink.failed(error) if error else sink.end()
         except Exception:
-            log.exception("%s: the end of the track could not be handed over", shown(path))
+            log.exception("%s: the end of the track could not be handed over", display_name(path))
 
-    def _deliver(self, path: bytes, cut: Cut, sink: Sink) -> None:
-        """The child's answers to one file; raises TrackError, TimeoutError, Died, _SinkBroke or _Closed."""
+    def _deliver(self, path: bytes, windowing: Windowing, sink: Sink) -> None:
+        """The child's answers to one file; raises TrackError, TimeoutError, ChildDiedError, SinkError or QueueClosed."""
         slot = self._free.get()
         try:
-            child = self._give(path, cut, slot)
+            child = self._give(path, windowing, slot)
             while True:
                 kind, count, rest = child.answer(self._deadline_s)
                 if kind in (WINDOWS, LAST):
-                    found = parse_windows(self._pcm[slot], count, cut.window, rest)
-                    block, slot = Block(found, slot, self._free), None
+                    found = unpack_windows(self._pcm[slot], count, windowing.window, rest)
+                    block, slot = WindowBlock(found, slot, self._free), None
                     _hand_over(block, sink, path)
                     if kind == LAST:
                         return
@@ -208,39 +224,41 @@ class _Handler:
                     return
         finally:
             if slot is not None:
-                with contextlib.suppress(_Closed):
+                with contextlib.suppress(QueueClosed):
                     self._free.put(slot)
 
-    def _give(self, path: bytes, cut: Cut, slot: int) -> "Child":
+    def _give(self, path: bytes, windowing: Windowing, slot: int) -> "Child":
         """Hand the file to the child; one that died or hung while it had nothing to do is replaced, once."""
         reason: Exception | str = "out of turn"
         for _ in range(2):
             try:
                 child = self._living_child()
-                child.ask(TRACK, slot, order(path, cut))
+                child.ask(TRACK, slot, pack_request(path, windowing))
                 if child.answer(START_S)[0] == TAKEN:
                     return child
-            except (Died, TimeoutError) as trouble:
+            except (ChildDiedError, TimeoutError) as trouble:
                 reason = trouble
             self._drop_child()
             if self._stopped:
-                raise _Closed
-        raise Crashed(f"{shown(path)}: decoders end before they begin ({reason}); see the worker's log and retry")
+                raise QueueClosed
+        raise Crashed(
+            f"{display_name(path)}: decoders end before they begin ({reason}); see the worker's log and retry"
+        )
 
     def _error_for(self, path: bytes, trouble: Exception) -> TrackError:
-        name = shown(path)
+        name = display_name(path)
         if isinstance(trouble, TimeoutError):
             return TimedOut(
                 f"{name}: the decoder took more than {self._deadline_s:g} s; look at the file or leave it out"
             )
-        if isinstance(trouble, Died):
+        if isinstance(trouble, ChildDiedError):
             return Crashed(f"{name}: the decoder died of it ({trouble}); look at the file or leave it out")
         return TrackError(f"{name}: its windows could not be handed over; see the worker's log")
 
     def _living_child(self) -> "Child":
         with self._lock:
             if self._stopped:
-                raise _Closed
+                raise QueueClosed
             if self._child is None:
                 self._child = Child(self._share)
             return self._child
@@ -252,13 +270,13 @@ class _Handler:
             child.end()
 
 
-def _hand_over(block: Block, sink: Sink, path: bytes) -> None:
+def _hand_over(block: WindowBlock, sink: Sink, path: bytes) -> None:
     try:
         sink.windows(block)
     except Exception as error:
-        log.exception("%s: its windows could not be handed over", shown(path))
+        log.exception("%s: its windows could not be handed over", display_name(path))
         block.release()
-        raise _SinkBroke from error
+        raise SinkError from error
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from worker.decode.audio_file import Track, shown
+from worker.decode.audio_file import AudioFile, display_name
 from worker.decode.downmix import to_int16
 from worker.decode.native import SILENCE, read_native
 from worker.errors import OutOfMemory
-from worker.windowing import REGIONS, Cut, Native, Place
+from worker.windowing import REGIONS, NativeLayout, Windowing, WindowPosition
 
 NO_ROOM = np.zeros(0, np.int16)
 
@@ -22,12 +22,12 @@ class Windows(NamedTuple):
     """Some of a track's windows, back to back or not."""
 
     pcm: np.ndarray  # int16 (windows, cut.window), mono, full scale 32768; with `native` (regions, frames, channels)
-    frames: int  # see Place
+    frames: int  # see WindowPosition
     edge: bool = False
-    native: Native | None = None
+    native: NativeLayout | None = None
 
 
-def read_windows(path: bytes, cut: Cut, limit: int, room: np.ndarray = NO_ROOM) -> Iterator[Windows]:
+def read_windows(path: bytes, windowing: Windowing, limit: int, room: np.ndarray = NO_ROOM) -> Iterator[Windows]:
     """The track's audible windows in blocks of 1 to `limit`.
 
     A track shorter than a window is padded with zeros; a longer one's tail that fills no window is left out. Where a
@@ -36,66 +36,77 @@ def read_windows(path: bytes, cut: Cut, limit: int, room: np.ndarray = NO_ROOM) 
     sentence that names the file.
     """
     try:
-        with Track(path, cut.hears_hz, cut.native) as track:
-            found = read_native(track.reader, track.length(cut.sample_rate), cut, room) if cut.native else None
+        with AudioFile(path, windowing.max_frequency_hz, windowing.native) as track:
+            found = (
+                read_native(track.reader, track.length(windowing.sample_rate), windowing, room)
+                if windowing.native
+                else None
+            )
             if found is not None:
-                yield Windows(found[0], cut.frames, native=found[1])
+                yield Windows(found[0], windowing.frames, native=found[1])
                 return
-            for (frames, edge), windows in itertools.groupby(_chosen_windows(track, cut), lambda found: found[0][1:]):
+            for (frames, edge), windows in itertools.groupby(
+                _chosen_windows(track, windowing), lambda found: found[0][1:]
+            ):
                 while block := [pcm for _, pcm in itertools.islice(windows, limit)]:
                     yield Windows(np.stack(block), frames, edge)
     except MemoryError as error:
         raise OutOfMemory(
-            f"{shown(path)}: decoding it takes more memory than a decoder may use; look at the file"
+            f"{display_name(path)}: decoding it takes more memory than a decoder may use; look at the file"
         ) from error
 
 
-def _chosen_windows(track: "Track", cut: Cut) -> Iterator[tuple[Place, np.ndarray]]:
+def _chosen_windows(track: "AudioFile", windowing: Windowing) -> Iterator[tuple[WindowPosition, np.ndarray]]:
     """Windows of the regions; where these give none, the first audible ones of a walk through the whole track."""
-    total, found = track.length(cut.sample_rate), False
-    if cut.coverage == "full" and cut.hop:
-        for place, window in _windows(track, cut, cut.published(total)):
+    total, found = track.length(windowing.sample_rate), False
+    if windowing.coverage == "full" and windowing.hop:
+        for position, window in _windows(track, windowing, windowing.published_positions(total)):
             found |= _audible(window)
-            yield place, window
-    for places in cut.regions(total):
-        for place, window in _windows(track, cut, places):
-            if _audible(_without_context(window, cut)):
+            yield position, window
+    for positions in windowing.regions(total):
+        for position, window in _windows(track, windowing, positions):
+            if _audible(_without_context(window, windowing)):
                 found = True
-                yield place, window
+                yield position, window
     if found:
         return
-    walk = _windows(track, cut, cut.walk(), pad=True)
-    heard = ((place, window) for place, window in walk if _audible(_without_context(window, cut)))
-    for place, window in itertools.islice(heard, REGIONS * cut.region_windows if cut.coverage == "regions" else None):
+    walk = _windows(track, windowing, windowing.contiguous(), pad=True)
+    heard = ((position, window) for position, window in walk if _audible(_without_context(window, windowing)))
+    for position, window in itertools.islice(
+        heard, REGIONS * windowing.region_windows if windowing.coverage == "regions" else None
+    ):
         found = True
-        yield place, window
+        yield position, window
     if not found:
         raise track.nothing()
 
 
 def _windows(
-    track: "Track", cut: Cut, places: Iterable[Place], *, pad: bool = False
-) -> Iterator[tuple[Place, np.ndarray]]:
-    """The windows at these places, which ascend: pairs of Place and int16 (cut.window,). Zeros lie around the track;
+    track: "AudioFile", windowing: Windowing, positions: Iterable[WindowPosition], *, pad: bool = False
+) -> Iterator[tuple[WindowPosition, np.ndarray]]:
+    """The windows at these places, which ascend: pairs of WindowPosition and int16 (cut.window,). Zeros lie around the track;
     `pad` fills up the one of a track that has not even one."""
     samples, pcm, begin = None, np.zeros(0, np.int16), 0
-    for count, place in enumerate(places):
+    for count, position in enumerate(positions):
         if samples is None:
-            begin = place.start
+            begin = position.start
             pcm = np.zeros(max(0, -begin), np.int16)
-            samples = map(to_int16, track.samples(cut.sample_rate, max(0, begin), _span(places, cut)))
-        pcm, begin = pcm[place.start - begin :], place.start
-        pcm = _filled(pcm, samples, cut.window)
-        if len(pcm) < cut.needed(place) and (not pad or count or len(pcm) <= max(0, -begin)):
+            samples = map(to_int16, track.samples(windowing.sample_rate, max(0, begin), _span(positions, windowing)))
+        pcm, begin = pcm[position.start - begin :], position.start
+        pcm = _filled(pcm, samples, windowing.window)
+        if len(pcm) < windowing.needed(position) and (not pad or count or len(pcm) <= max(0, -begin)):
             return
-        yield place, pcm[: cut.window] if len(pcm) >= cut.window else np.pad(pcm, (0, cut.window - len(pcm)))
+        yield (
+            position,
+            pcm[: windowing.window] if len(pcm) >= windowing.window else np.pad(pcm, (0, windowing.window - len(pcm))),
+        )
 
 
-def _span(places: Iterable[Place], cut: Cut) -> int | None:
+def _span(positions: Iterable[WindowPosition], windowing: Windowing) -> int | None:
     """Samples from the first to the last window's end; None where there is no last one."""
-    if not isinstance(places, list):
+    if not isinstance(positions, list):
         return None
-    return places[-1].start + cut.window - max(0, places[0].start)
+    return positions[-1].start + windowing.window - max(0, positions[0].start)
 
 
 def _filled(pcm: np.ndarray, samples: Iterator[np.ndarray], size: int) -> np.ndarray:
@@ -107,8 +118,8 @@ def _filled(pcm: np.ndarray, samples: Iterator[np.ndarray], size: int) -> np.nda
     return np.concatenate(parts) if len(parts) > 1 else pcm
 
 
-def _without_context(window: np.ndarray, cut: Cut) -> np.ndarray:
-    return window[cut.context : cut.context + cut.stride]
+def _without_context(window: np.ndarray, windowing: Windowing) -> np.ndarray:
+    return window[windowing.context : windowing.context + windowing.stride]
 
 
 def _audible(window: np.ndarray) -> bool:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from worker.features.resample import Resample
-from worker.inference.requests import Ticket
-from worker.windowing import Native
+from worker.inference.requests import WindowRequest
+from worker.windowing import NativeLayout
 
 PCM_SCALE = 1 / 32_768  # int16 to [-1, 1)
 PERIOD = 256  # samples at the model's rate that a resampler makes at a time, about
@@ -19,23 +19,23 @@ TOGETHER = 4  # tickets
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class BatchSlice:
     """Windows `begin` to `end` of a ticket. pcm: int16 (windows, samples), or as native says."""
 
     pcm: Tensor
-    native: Native | None
+    native: NativeLayout | None
     begin: int
     end: int
 
     def __len__(self) -> int:
         return self.end - self.begin
 
-    def part(self, begin: int, end: int) -> "Piece":
+    def part(self, begin: int, end: int) -> "BatchSlice":
         """Some of its windows."""
         return replace(self, begin=self.begin + begin, end=self.begin + end)
 
     @property
-    def kind(self) -> tuple:
+    def layout_key(self) -> tuple:
         """What pieces have in common that a device can take together."""
         if self.native is None:
             return ()
@@ -52,56 +52,58 @@ class Piece:
 class Batch:
     """Windows in host memory, and what the network is told of each beside its samples."""
 
-    pieces: tuple[Piece, ...]
-    framing: tuple[Tensor, ...] = ()  # (windows,) each: frames, and peaks
+    slices: tuple[BatchSlice, ...]
+    frame_args: tuple[Tensor, ...] = ()  # (windows,) each: frames, and peaks
     wants_peak: bool = False
 
     def __len__(self) -> int:
-        return sum(map(len, self.pieces))
+        return sum(map(len, self.slices))
 
-    def groups(self) -> Iterator["Group"]:
+    def groups(self) -> Iterator["SliceGroup"]:
         """The pieces, those of one kind together: at most TOGETHER, since resampling takes memory for them all."""
-        for _, pieces in groupby(self.pieces, attrgetter("kind")):
-            while some := tuple(islice(pieces, TOGETHER)):
-                yield Group(some)
+        for _, slices in groupby(self.slices, attrgetter("layout_key")):
+            while some := tuple(islice(slices, TOGETHER)):
+                yield SliceGroup(some)
 
     def part(self, begin: int, end: int) -> "Batch":
         """Some of the windows."""
         parts, at = [], 0
-        for piece in self.pieces:
-            low, high = max(begin - at, 0), min(end - at, len(piece))
+        for slice_ in self.slices:
+            low, high = max(begin - at, 0), min(end - at, len(slice_))
             if low < high:
-                parts.append(piece.part(low, high))
-            at += len(piece)
-        return Batch(tuple(parts), tuple(values[begin:end] for values in self.framing), self.wants_peak)
+                parts.append(slice_.part(low, high))
+            at += len(slice_)
+        return Batch(tuple(parts), tuple(values[begin:end] for values in self.frame_args), self.wants_peak)
 
 
-def make_batch(tickets: Sequence[Ticket], framed: bool, copied: bool) -> Batch:
+def make_batch(requests: Sequence[WindowRequest], by_frames: bool, copied: bool) -> Batch:
     """The tickets' windows as one batch, which reads their memory, unless they are copied."""
-    memory = [torch.from_numpy(ticket.pcm.copy() if copied else ticket.pcm) for ticket in tickets]
-    pieces = [Piece(pcm, ticket.native, 0, ticket.windows) for pcm, ticket in zip(memory, tickets, strict=True)]
-    framing = ()
-    if framed:
-        repeats = torch.tensor([ticket.windows for ticket in tickets])
-        framing = (torch.tensor([ticket.frames for ticket in tickets]).repeat_interleave(repeats),)
-        if not tickets[0].wants_peak:
-            peaks = torch.tensor([ticket.peak for ticket in tickets], dtype=torch.float32)
-            framing = (*framing, peaks.repeat_interleave(repeats))
-    return Batch(tuple(pieces), framing, tickets[0].wants_peak)
+    memory = [torch.from_numpy(request.pcm.copy() if copied else request.pcm) for request in requests]
+    slices = [
+        BatchSlice(pcm, request.native, 0, request.windows) for pcm, request in zip(memory, requests, strict=True)
+    ]
+    frame_args = ()
+    if by_frames:
+        repeats = torch.tensor([request.windows for request in requests])
+        frame_args = (torch.tensor([request.frames for request in requests]).repeat_interleave(repeats),)
+        if not requests[0].wants_peak:
+            peaks = torch.tensor([request.peak for request in requests], dtype=torch.float32)
+            frame_args = (*frame_args, peaks.repeat_interleave(repeats))
+    return Batch(tuple(slices), frame_args, requests[0].wants_peak)
 
 
 @dataclass(frozen=True)
-class Group:
+class SliceGroup:
     """Pieces of one kind, which a device takes together."""
 
-    pieces: tuple[Piece, ...]
+    slices: tuple[BatchSlice, ...]
 
     def __len__(self) -> int:
-        return sum(map(len, self.pieces))
+        return sum(map(len, self.slices))
 
     def to(self, device: torch.device) -> Tensor:
         """The PCM that the windows are in, one piece behind the other."""
-        needed = [piece.needed for piece in self.pieces]
+        needed = [slice_.needed for slice_ in self.slices]
         there = torch.empty(sum(map(len, needed)), *needed[0].shape[1:], dtype=torch.int16, device=device)
         at = 0
         for pcm in needed:
@@ -117,36 +119,36 @@ class Waveforms:
         self._rate, self._window, self._device = sample_rate, window, device
         self._resamplers: dict[int, Resample] = {}
 
-    def __call__(self, groups: Sequence[Group], there: Sequence[Tensor], rows: int) -> Tensor:
-        """The windows of groups whose PCM is there, see Group.to(): float32 (rows, window) in [-1, 1); rows behind the
+    def __call__(self, groups: Sequence[SliceGroup], there: Sequence[Tensor], rows: int) -> Tensor:
+        """The windows of groups whose PCM is there, see SliceGroup.to(): float32 (rows, window) in [-1, 1); rows behind the
         last window are zeros."""
         waveforms = torch.empty(rows, self._window, device=self._device)
         at = 0
         for group, pcm in zip(groups, there, strict=True):
             target = waveforms[at : at + len(group)]
             at += len(group)
-            if group.pieces[0].native:
-                self._cut(group, pcm, target)
+            if group.slices[0].native:
+                self._windowing(group, pcm, target)
             else:
                 torch.mul(pcm, PCM_SCALE, out=target)
         waveforms[at:].zero_()
         return waveforms
 
-    def _cut(self, group: Group, pcm: Tensor, target: Tensor) -> None:
+    def _windowing(self, group: SliceGroup, pcm: Tensor, target: Tensor) -> None:
         """Mix native regions down, resample them, and cut their windows into target."""
-        native, scale = group.pieces[0].native, PCM_SCALE / pcm.shape[2]
+        native, scale = group.slices[0].native, PCM_SCALE / pcm.shape[2]
         mono = self._resampled(pcm.sum(2, dtype=torch.float32), native.rate)
-        if len(set(native.leads)) == 1 and len(target) == len(mono) * native.windows:
-            cut = self._windows(mono, native.leads[0], native.windows, native.stride)
-            torch.mul(cut, scale, out=target.view(cut.shape))
+        if len(set(native.offsets)) == 1 and len(target) == len(mono) * native.windows:
+            windowing = self._windows(mono, native.offsets[0], native.windows, native.stride)
+            torch.mul(windowing, scale, out=target.view(windowing.shape))
             return
         at, row = 0, 0
-        for piece in group.pieces:
-            for region, start, windows in _runs(piece):
-                cut = self._windows(mono[row + region], start, windows, native.stride)
-                torch.mul(cut, scale, out=target[at : at + windows])
+        for slice_ in group.slices:
+            for region, start, windows in _runs(slice_):
+                windowing = self._windows(mono[row + region], start, windows, native.stride)
+                torch.mul(windowing, scale, out=target[at : at + windows])
                 at += windows
-            row += len(piece.needed)
+            row += len(slice_.needed)
 
     def _windows(self, mono: Tensor, start: int, windows: int, stride: int) -> Tensor:
         """(..., samples) -> (..., windows, window), the first one from `start` on."""
@@ -161,9 +163,9 @@ class Waveforms:
         return self._resamplers[rate](mono)
 
 
-def _runs(piece: Piece) -> Iterator[tuple[int, int, int]]:
+def _runs(slice_: BatchSlice) -> Iterator[tuple[int, int, int]]:
     """The piece's windows by region: its row of `needed`, the first window's first sample, how many."""
-    native, before = piece.native, piece.begin // piece.native.windows
-    for region, numbers in groupby(range(piece.begin, piece.end), lambda number: number // native.windows):
+    native, before = slice_.native, slice_.begin // slice_.native.windows
+    for region, numbers in groupby(range(slice_.begin, slice_.end), lambda number: number // native.windows):
         first, *others = numbers
-        yield region - before, native.leads[region] + first % native.windows * native.stride, 1 + len(others)
+        yield region - before, native.offsets[region] + first % native.windows * native.stride, 1 + len(others)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # windows; others are filled up to one
-FLAT = 0.02  # a rate within this of the best is as good
-LEAST_S = 0.01  # a batch that is computed in less is over before a busy worker has the next one ready
+RATE_TOLERANCE = 0.02  # a rate within this of the best is as good
+MIN_BATCH_S = 0.01  # a batch that is computed in less is over before a busy worker has the next one ready
 GROW_AFTER = 4  # full batches in a row that went well: then the next size
-UNMEASURED = 16  # windows, where not even a single one could be measured
+DEFAULT_BATCH = 16  # windows, where not even a single one could be measured
 
 
 def size_for(windows: int) -> int:
@@ -25,7 +25,7 @@ def _size_within(windows: float) -> int:
 
 
 @dataclass(frozen=True)
-class Probe:
+class BatchCost:
     """A batch that was tried: seconds it took, and the most bytes of VRAM reserved for it beside the weights."""
 
     batch: int
@@ -42,41 +42,41 @@ class Probe:
 class Profile:
     """What a model costs on a device, by batches that were tried: ascending, and their peaks do not fall."""
 
-    probes: tuple[Probe, ...] = ()
+    costs: tuple[BatchCost, ...] = ()
     complete: bool = True  # whether the rate became flat; memory ended before, where not
 
     @property
     def best(self) -> int:
-        """The smallest batch whose rate is within FLAT of the best and that takes LEAST_S; where none takes so long,
+        """The smallest batch whose rate is within RATE_TOLERANCE of the best and that takes MIN_BATCH_S; where none takes so long,
         the largest of that rate."""
-        wanted = (1 - FLAT) * max((probe.rate for probe in self.probes), default=0)
-        good = [probe for probe in self.probes if probe.rate >= wanted]
+        wanted = (1 - RATE_TOLERANCE) * max((cost.rate for cost in self.costs), default=0)
+        good = [cost for cost in self.costs if cost.rate >= wanted]
         if not good:
-            return UNMEASURED
-        return next((probe for probe in good if probe.seconds >= LEAST_S), good[-1]).batch
+            return DEFAULT_BATCH
+        return next((cost for cost in good if cost.seconds >= MIN_BATCH_S), good[-1]).batch
 
     def peak_bytes(self, windows: int) -> int:
         """VRAM that so many windows need beside the weights; in proportion, where so many were not tried."""
         size = size_for(windows)
-        found = next((probe for probe in self.probes if probe.batch >= size), None)
+        found = next((cost for cost in self.costs if cost.batch >= size), None)
         if found is not None:
             return found.peak_bytes
-        return math.ceil(self.probes[-1].peak_bytes * size / self.probes[-1].batch) if self.probes else 0
+        return math.ceil(self.costs[-1].peak_bytes * size / self.costs[-1].batch) if self.costs else 0
 
     def fitting(self, free_bytes: int) -> int:
         """The largest size that was tried, up to the best, that needs no more than this; 0 when not even one window
-        fits. (Where none could be tried: UNMEASURED.)"""
-        if not self.probes:
-            return UNMEASURED
-        tried = [probe for probe in self.probes if probe.batch <= self.best and probe.peak_bytes <= free_bytes]
+        fits. (Where none could be tried: DEFAULT_BATCH.)"""
+        if not self.costs:
+            return DEFAULT_BATCH
+        tried = [cost for cost in self.costs if cost.batch <= self.best and cost.peak_bytes <= free_bytes]
         return tried[-1].batch if tried else 0
 
 
-def is_flat(probes: Sequence[Probe]) -> bool:
-    """Whether the last two batches brought no more than FLAT over the best before them."""
-    if len(probes) < 3:
+def is_flat(costs: Sequence[BatchCost]) -> bool:
+    """Whether the last two batches brought no more than RATE_TOLERANCE over the best before them."""
+    if len(costs) < 3:
         return False
-    return max(probe.rate for probe in probes[-2:]) < (1 + FLAT) * max(probe.rate for probe in probes[:-2])
+    return max(cost.rate for cost in costs[-2:]) < (1 + RATE_TOLERANCE) * max(cost.rate for cost in costs[:-2])
 
 
 @dataclass
@@ -87,12 +87,12 @@ class Counters:
     batches: int = 0
     batch: int = 0  # windows in the last one
     limit: int = 0  # windows that a batch may have now
-    best: int = 0  # the smallest batch within FLAT of the best rate
+    best: int = 0  # the smallest batch within RATE_TOLERANCE of the best rate
     out_of_memory: int = 0  # batches that had to be cut
     on_cpu: int = 0  # windows predicted on the CPU for lack of VRAM
 
 
-class Sizer:
+class BatchSizer:
     """The size of the next batch: what fits now, but never more than went well lately."""
 
     def __init__(self, profile: Profile):

@@ -20,12 +20,12 @@ from worker.errors import Unclassifiable
 from worker.exit_codes import BROKEN_EXIT_CODE
 from worker.inference import profiler
 from worker.inference.batch import Batch, make_batch
-from worker.inference.batch_size import Counters, Probe, Profile, Sizer
-from worker.inference.executors import Cpu, Gpu, Result, is_out_of_memory
-from worker.inference.requests import Ticket, TicketQueue
+from worker.inference.batch_size import BatchCost, BatchSizer, Counters, Profile
+from worker.inference.executors import CpuExecutor, GpuExecutor, Result, is_out_of_memory
+from worker.inference.requests import RequestQueue, WindowRequest
 from worker.models import checkpoints
 from worker.models.checkpoints import Model
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
 CPU_BATCH = 9  # windows; on a CPU small batches stay in its caches
 GATHER_S = 0.08  # that windows wait for company on a GPU, while files wait for a decode child
@@ -37,17 +37,17 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Flight:
+class InFlightBatch:
     """Tickets whose batch was started."""
 
-    tickets: list[Ticket]
+    requests: list[WindowRequest]
     batch: Batch
     results: list[Result]
     error: Exception | None = None
 
 
 class Engine:
-    """Predicts on one device. On a CPU `lanes` threads each take a batch and predict it, each single-threaded; on a GPU
+    """Predicts on one device. On a CPU `threads` threads each take a batch and predict it, each single-threaded; on a GPU
     one thread starts batches, and another waits for them.
 
     profiles: the folder that keeps what models cost on a GPU. margin_bytes: VRAM that is left free. expecting: whether
@@ -58,105 +58,110 @@ class Engine:
         self,
         model: Model,
         device: str,
-        lanes: int,
+        threads: int,
         *,
         profiles: Path | None = None,
         margin_bytes: int = MARGIN_BYTES,
         expecting: Callable[[], bool] = lambda: False,
     ):
         self.model, self.device = model, torch.device(device)
-        self._cpu: Cpu | None = None
+        self._cpu: CpuExecutor | None = None
         self._profiles, self._again_at = profiles, time.monotonic() + AGAIN_S
         self.counters, self._counting = Counters(), threading.Lock()
-        self._flights: SimpleQueue[Flight | None] = SimpleQueue()
+        self._in_flight: SimpleQueue[InFlightBatch | None] = SimpleQueue()
         ready: Future[None] = Future()
         if self.device.type == "cpu":
-            self._on, work = Cpu(model), [self._predict] * lanes
-            self._use(Profile((Probe(CPU_BATCH, 1.0, 0),)))
+            self._executor, work = CpuExecutor(model), [self._predict] * threads
+            self._apply_profile(Profile((BatchCost(CPU_BATCH, 1.0, 0),)))
             ready.set_result(None)
         else:
-            self._on, work = Gpu(model, self.device, margin_bytes), [partial(self._launch, ready), self._land]
-        self._tickets = TicketQueue(self._on.empty_cache, expecting)
+            self._executor, work = (
+                GpuExecutor(model, self.device, margin_bytes),
+                [partial(self._submit_loop, ready), self._collect],
+            )
+        self._requests = RequestQueue(self._executor.empty_cache, expecting)
         self._threads = [
-            threading.Thread(target=_or_end, args=(part,), name=f"engine-{i}", daemon=True)
+            threading.Thread(target=_exit_on_crash, args=(part,), name=f"engine-{i}", daemon=True)
             for i, part in enumerate(work)
         ]
         for thread in self._threads:
             thread.start()
         ready.result()
 
-    def _use(self, profile: Profile) -> None:
-        self._sizer, self._most = Sizer(profile), profile.best
+    def _apply_profile(self, profile: Profile) -> None:
+        self._sizer, self._most = BatchSizer(profile), profile.best
         self.counters.limit = self.counters.best = profile.best
 
-    def cut(self, coverage: str) -> Cut:
+    def windowing(self, coverage: str) -> Windowing:
         """What is to be read of a track: a GPU resamples by itself."""
-        return replace(self.model.cut(coverage), native=self.device.type != "cpu")
+        return replace(self.model.windowing(coverage), native=self.device.type != "cpu")
 
-    def submit(self, ticket: Ticket) -> None:
-        """Queue windows. `taken` and then `scored` or `refused` are called from an engine thread."""
-        self._tickets.put(ticket)
+    def submit(self, request: WindowRequest) -> None:
+        """Queue windows. `on_copied` and then `on_result` or `on_error` are called from an engine thread."""
+        self._requests.put(request)
 
     def close(self) -> None:
         """Predict what was submitted, then stop."""
-        self._tickets.close()
+        self._requests.close()
         for thread in self._threads:
             thread.join()
 
     def _predict(self) -> None:
-        while tickets := self._tickets.take(self._most):
-            self._finish(self._start(tickets))
+        while requests := self._requests.take(self._most):
+            self._finish(self._start(requests))
 
-    def _launch(self, ready: Future[None]) -> None:
+    def _submit_loop(self, ready: Future[None]) -> None:
         """Measure and predict in one thread: cuDNN keeps its plans by thread, and making one takes tens of
         milliseconds."""
         try:
-            self._use(profiler.profile(self.model, self._on, self._profiles))
+            self._apply_profile(profiler.profile(self.model, self._executor, self._profiles))
         except BaseException as error:
             ready.set_exception(error)
         else:
             ready.set_result(None)
-            while tickets := self._tickets.take(self._most, GATHER_S):
-                self._flights.put(self._start(tickets))
-                self._look_again()
-        self._flights.put(None)
+            while requests := self._requests.take(self._most, GATHER_S):
+                self._in_flight.put(self._start(requests))
+                self._reprofile_if_free()
+        self._in_flight.put(None)
 
     @torch.inference_mode()
-    def _look_again(self) -> None:
+    def _reprofile_if_free(self) -> None:
         """Measure again when others have left the card on which larger batches could not be tried."""
         profile, moment = self._sizer.profile, time.monotonic()
         if profile.complete or moment < self._again_at:
             return
         self._again_at = moment + AGAIN_S
-        if self._on.free_bytes() > ROOMY * profile.peak_bytes(profile.best):
-            self._use(profiler.profile(self.model, self._on, self._profiles))
+        if self._executor.free_bytes() > ROOMY * profile.peak_bytes(profile.best):
+            self._apply_profile(profiler.profile(self.model, self._executor, self._profiles))
 
-    def _land(self) -> None:
-        while flight := self._flights.get():
-            self._finish(flight)
+    def _collect(self) -> None:
+        while in_flight := self._in_flight.get():
+            self._finish(in_flight)
 
     @torch.inference_mode()
-    def _start(self, tickets: list[Ticket]) -> Flight:
-        tickets = sorted(tickets, key=attrgetter("kind"))
-        batch = make_batch(tickets, framed=bool(self.model.hop), copied=not self._on.borrows)
-        if not self._on.borrows:
-            _give_back(tickets)
-        flight = Flight(tickets, batch, [])
+    def _start(self, requests: list[WindowRequest]) -> InFlightBatch:
+        requests = sorted(requests, key=attrgetter("layout_key"))
+        batch = make_batch(requests, by_frames=bool(self.model.hop), copied=not self._executor.reads_in_place)
+        if not self._executor.reads_in_place:
+            _give_back(requests)
+        in_flight = InFlightBatch(requests, batch, [])
         try:
-            flight.results = self._run(batch)
+            in_flight.results = self._run(batch)
         except Exception as error:  # whatever a model of the user's own raises
-            flight.error = error
-        return flight
+            in_flight.error = error
+        return in_flight
 
     def _run(self, batch: Batch) -> list[Result]:
         """Start the batch, in as many parts as fit one after the other."""
         results, at = [], 0
         while at < len(batch):
-            fits = self._sizer.size(self._on.free_bytes())
+            fits = self._sizer.size(self._executor.free_bytes())
             size = min(fits, len(batch) - at)
             try:
                 results.append(
-                    self._on.start(batch.part(at, at + size)) if size else self._spare(batch.part(at, at + 1))
+                    self._executor.start(batch.part(at, at + size))
+                    if size
+                    else self._run_on_cpu(batch.part(at, at + 1))
                 )
             except RuntimeError as error:
                 if not size or not is_out_of_memory(error):
@@ -170,15 +175,15 @@ class Engine:
 
     def _shrink(self, size: int, error: RuntimeError) -> None:
         log.warning("no room for %d windows, trying half of them: %s", size, str(error).partition("\n")[0])
-        self._on.empty_cache()
+        self._executor.empty_cache()
         self._sizer.out_of_memory(size)
         self.counters.out_of_memory += 1
 
-    def _spare(self, batch: Batch) -> Result:
+    def _run_on_cpu(self, batch: Batch) -> Result:
         """On the CPU: where the GPU has no room for a single window, or AMP's numbers are too small for it."""
         if self._cpu is None:
             log.warning("some windows go to the CPU, which takes far longer")
-            self._cpu = Cpu(checkpoints.load(self.model.checkpoint, "cpu"))
+            self._cpu = CpuExecutor(checkpoints.load_model(self.model.checkpoint, "cpu"))
         return self._cpu.start(batch)
 
     def _count(self, size: int, fits: int) -> None:
@@ -190,21 +195,21 @@ class Engine:
             counters.batch, counters.limit = size, fits
 
     @torch.inference_mode()
-    def _finish(self, flight: Flight) -> None:
+    def _finish(self, in_flight: InFlightBatch) -> None:
         try:
-            if flight.error is not None:
-                raise flight.error
-            results = self._repaired(_together(flight.results), flight.batch)
+            if in_flight.error is not None:
+                raise in_flight.error
+            results = self._repaired(_together(in_flight.results), in_flight.batch)
         except Exception as error:
-            self._find_culprit(flight, error)
+            self._retry_individually(in_flight, error)
             results = None
-        if self._on.borrows:
-            _give_back(flight.tickets)
+        if self._executor.reads_in_place:
+            _give_back(in_flight.requests)
         if results is not None:
             at = 0
-            for ticket in flight.tickets:
-                _call(ticket.scored, results[at : at + ticket.windows])
-                at += ticket.windows
+            for request in in_flight.requests:
+                _call(request.on_result, results[at : at + request.windows])
+                at += request.windows
 
     def _repaired(self, results: np.ndarray, batch: Batch) -> np.ndarray:
         """The results; what was too large for the numbers of AMP is predicted once more, on the CPU in float32."""
@@ -213,43 +218,43 @@ class Engine:
         (lost,) = np.nonzero(~np.isfinite(results.reshape(len(results), -1)).all(1))
         log.warning("%d windows are too much for %s, and go to the CPU: see GENREMILL_AMP", len(lost), self.model.dtype)
         for at in lost.tolist():
-            results[at] = self._spare(batch.part(at, at + 1))()[0].numpy()
+            results[at] = self._run_on_cpu(batch.part(at, at + 1))()[0].numpy()
         return results
 
-    def _find_culprit(self, flight: Flight, error: Exception) -> None:
+    def _retry_individually(self, in_flight: InFlightBatch, error: Exception) -> None:
         """A batch failed: each ticket once more, by itself, so that only that is refused which fails by itself."""
         self._check()
         at = 0
-        for ticket in flight.tickets:
-            part, at = flight.batch.part(at, at + ticket.windows), at + ticket.windows
+        for request in in_flight.requests:
+            part, at = in_flight.batch.part(at, at + request.windows), at + request.windows
             try:
-                if len(flight.tickets) == 1:
+                if len(in_flight.requests) == 1:
                     raise error
                 results = self._repaired(_together(self._run(part)), part)
             except Exception as own:
                 log.error("a batch of %d windows failed", len(part), exc_info=own)
                 self._check()
-                _call(ticket.refused, Unclassifiable(f"the model {self.model.checkpoint.name} failed on it: {own}"))
+                _call(request.on_error, Unclassifiable(f"the model {self.model.checkpoint.name} failed on it: {own}"))
             else:
-                _call(ticket.scored, results)
+                _call(request.on_result, results)
 
     def _check(self) -> None:
         """End the process when its GPU does not answer any more."""
         try:
-            self._on.check()
+            self._executor.check()
         except RuntimeError:
-            _end_process("the GPU does not answer any more")
+            _exit_process("the GPU does not answer any more")
 
 
-def _or_end(part: Callable[[], None]) -> None:
+def _exit_on_crash(part: Callable[[], None]) -> None:
     """A thread of the engine, without which nothing would ever be predicted again."""
     try:
         part()
     except BaseException:
-        _end_process("the engine failed")
+        _exit_process("the engine failed")
 
 
-def _end_process(reason: str) -> None:
+def _exit_process(reason: str) -> None:
     """Whoever started this process starts another, which does again what this one has not stored."""
     log.critical("%s: this worker ends", reason, exc_info=True)
     logging.shutdown()
@@ -262,9 +267,9 @@ def _together(results: list[Result]) -> np.ndarray:
     return torch.cat(outputs).numpy() if len(outputs) > 1 else outputs[0].numpy()
 
 
-def _give_back(tickets: list[Ticket]) -> None:
-    for ticket in tickets:
-        _call(ticket.taken)
+def _give_back(requests: list[WindowRequest]) -> None:
+    for request in requests:
+        _call(request.on_copied)
 
 
 def _call(callback: Callable, *arguments) -> None:

@@ -21,15 +21,15 @@ log = logging.getLogger(__name__)
 Result = Callable[[], Tensor]  # waits for what was started, and gives it: in host memory
 
 
-def compute(network: torch.nn.Module, waveforms: Tensor, framing: tuple[Tensor, ...], wants_peak: bool) -> Tensor:
+def compute(network: torch.nn.Module, waveforms: Tensor, frame_args: tuple[Tensor, ...], wants_peak: bool) -> Tensor:
     """Probabilities (windows, labels), or peaks (windows,), on the device that the waveforms are on: float32."""
-    return (network.peak if wants_peak else network)(waveforms, *framing).float()
+    return (network.peak if wants_peak else network)(waveforms, *frame_args).float()
 
 
-class Cpu:
+class CpuExecutor:
     """Predicts at once, in the thread that asks."""
 
-    borrows = False  # the tickets' memory, until there are results
+    reads_in_place = False  # the tickets' memory, until there are results
 
     def __init__(self, model: Model):
         self._model, self._waveforms = model, Waveforms(model.sample_rate, model.window, torch.device("cpu"))
@@ -42,9 +42,9 @@ class Cpu:
     def start(self, batch: Batch) -> Result:
         """Predict."""
         groups = list(batch.groups())
-        there = [group.to(batch.pieces[0].pcm.device) for group in groups]
+        there = [group.to(batch.slices[0].pcm.device) for group in groups]
         waveforms = self._waveforms(groups, there, len(batch))
-        output = compute(self._model.network, waveforms, batch.framing, batch.wants_peak)
+        output = compute(self._model.network, waveforms, batch.frame_args, batch.wants_peak)
         return lambda: output
 
     def empty_cache(self) -> None:
@@ -54,12 +54,12 @@ class Cpu:
         """It is there."""
 
 
-class Gpu:
+class GpuExecutor:
     """Predicts while the thread that asks goes on: from where the tickets have them, and on a stream of their own,
     windows are copied while the batch before them is computed on. A further batch waits for the first of the two, so
     that the memory of batches does not depend on how far the thread is ahead."""
 
-    borrows = True
+    reads_in_place = True
 
     def __init__(self, model: Model, device: torch.device, margin_bytes: int):
         self._model, self._device, self._margin_bytes = model, device, margin_bytes
@@ -93,12 +93,12 @@ class Gpu:
         with torch.cuda.stream(self._copying):
             groups = list(batch.groups())
             there = [group.to(self._device) for group in groups]
-            framing = tuple(self._copy(values, size) for values in batch.framing)
+            frame_args = tuple(self._copy(values, size) for values in batch.frame_args)
         computing.wait_stream(self._copying)
-        for values in (*there, *framing):
+        for values in (*there, *frame_args):
             values.record_stream(computing)
         waveforms = self._waveforms(groups, there, size)
-        output = compute(self._model.network, waveforms, framing, batch.wants_peak)[: len(batch)]
+        output = compute(self._model.network, waveforms, frame_args, batch.wants_peak)[: len(batch)]
         result = torch.empty(output.shape, pin_memory=True)
         result.copy_(output, non_blocking=True)
         done = torch.cuda.Event(blocking=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 from worker.gpu import nvml
-from worker.inference.batch import Batch, Piece
-from worker.inference.batch_size import LEAST_S, SIZES, Probe, Profile, is_flat
-from worker.inference.executors import Gpu, is_out_of_memory
+from worker.inference.batch import Batch, BatchSlice
+from worker.inference.batch_size import MIN_BATCH_S, SIZES, BatchCost, Profile, is_flat
+from worker.inference.executors import GpuExecutor, is_out_of_memory
 from worker.models.checkpoints import Model
-from worker.windowing import REGIONS, Native
+from worker.windowing import REGIONS, NativeLayout
 
 REPEATS = 3  # batches of a size, at least
 TRIED_S = 0.1  # that a size is tried, at least: less, and chance decides between sizes
@@ -26,7 +26,7 @@ BUSY = 0.5  # of the time: somebody else computes on the GPU
 log = logging.getLogger(__name__)
 
 
-def profile(model: Model, gpu: Gpu, folder: Path | None) -> Profile:
+def profile(model: Model, gpu: GpuExecutor, folder: Path | None) -> Profile:
     """What batches of this model cost on this GPU: as it is kept in the folder, or measured. What was measured beside
     others that used the card is not kept. Afterwards the libraries have their plans for every size up to the best."""
     file = folder / _file_name(model, gpu) if folder else None
@@ -35,29 +35,29 @@ def profile(model: Model, gpu: Gpu, folder: Path | None) -> Profile:
         _warm_up(model, gpu, kept)
         return kept
     alone = _busy() < BUSY
-    probes, complete = measure(model, gpu)
+    costs, complete = measure(model, gpu)
     gpu.empty_cache()
     if file is not None and complete and alone:
         folder.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps([asdict(probe) for probe in probes]))
+        partial.write_text(json.dumps([asdict(cost) for cost in costs]))
         partial.replace(file)
-    return Profile(tuple(probes), complete)
+    return Profile(tuple(costs), complete)
 
 
 def _read(file: Path | None) -> Profile | None:
     if file is None or not file.is_file():
         return None
     try:
-        probes = tuple(Probe(**probe) for probe in json.loads(file.read_text()))
+        costs = tuple(BatchCost(**cost) for cost in json.loads(file.read_text()))
     except (ValueError, TypeError):
         log.warning("%s is damaged, and measured again", file)
         return None
-    return Profile(probes) if [probe.batch for probe in probes] == list(SIZES[: len(probes)]) else None
+    return Profile(costs) if [cost.batch for cost in costs] == list(SIZES[: len(costs)]) else None
 
 
 @torch.inference_mode()
-def _warm_up(model: Model, gpu: Gpu, kept: Profile) -> None:
+def _warm_up(model: Model, gpu: GpuExecutor, kept: Profile) -> None:
     for size in SIZES[: SIZES.index(kept.fitting(gpu.free_bytes()) or SIZES[0]) + 1]:
         try:
             gpu.start(_noise(model, size))()
@@ -74,18 +74,18 @@ def _busy() -> float:
     return (nvml.usage(gpu.uuid).utilization or 0.0) if gpu else 0.0
 
 
-def _file_name(model: Model, gpu: Gpu) -> str:
+def _file_name(model: Model, gpu: GpuExecutor) -> str:
     weights = model.checkpoint.sha256[:12] if model.checkpoint else "none"
     name = model.checkpoint.name if model.checkpoint else "model"
     key = f"{INPUT} {gpu.name} {name} {weights} {model.dtype} {torch.__version__}"
     return re.sub(r"[^\w.+-]+", "_", key) + ".json"
 
 
-def measure(model: Model, gpu: Gpu) -> tuple[list[Probe], bool]:
+def measure(model: Model, gpu: GpuExecutor) -> tuple[list[BatchCost], bool]:
     """Batches of SIZES until the rate is flat and they last, and whether it came to that: or memory ended before."""
-    probes: list[Probe] = []
+    costs: list[BatchCost] = []
     for size in SIZES:
-        if is_flat(probes) and probes[-1].seconds >= LEAST_S:
+        if is_flat(costs) and costs[-1].seconds >= MIN_BATCH_S:
             break
         try:
             seconds, peak_bytes = _try(model, gpu, size)
@@ -94,14 +94,14 @@ def measure(model: Model, gpu: Gpu) -> tuple[list[Probe], bool]:
                 raise
             gpu.empty_cache()
             log.warning("%s: no room to try %d windows: %s", gpu.name, size, error)
-            return probes, False
-        highest = max(peak_bytes, probes[-1].peak_bytes if probes else 0)
-        probes.append(Probe(size, seconds, highest))
-    return probes, True
+            return costs, False
+        highest = max(peak_bytes, costs[-1].peak_bytes if costs else 0)
+        costs.append(BatchCost(size, seconds, highest))
+    return costs, True
 
 
 @torch.inference_mode()
-def _try(model: Model, gpu: Gpu, size: int) -> tuple[float, int]:
+def _try(model: Model, gpu: GpuExecutor, size: int) -> tuple[float, int]:
     """Seconds of a batch of so many windows, and the most bytes reserved for it beside what was in use."""
     batch = _noise(model, size)
     gpu.empty_cache()
@@ -119,11 +119,11 @@ def _try(model: Model, gpu: Gpu, size: int) -> tuple[float, int]:
 
 def _noise(model: Model, windows: int) -> Batch:
     """Windows as the children hand them over: regions of tracks in stereo at USUAL_HZ, here always the same ones."""
-    cut = model.cut()
-    native = Native(USUAL_HZ, (0,) * REGIONS, cut.region_windows, cut.stride)
-    pcm = torch.randint(-9000, 9000, (REGIONS, cut.region_frames(USUAL_HZ), 2), dtype=torch.int16).pin_memory()
-    batch = Batch((Piece(pcm, native, 0, len(native)),) * math.ceil(windows / len(native))).part(0, windows)
+    windowing = model.windowing()
+    native = NativeLayout(USUAL_HZ, (0,) * REGIONS, windowing.region_windows, windowing.stride)
+    pcm = torch.randint(-9000, 9000, (REGIONS, windowing.region_frames(USUAL_HZ), 2), dtype=torch.int16).pin_memory()
+    batch = Batch((BatchSlice(pcm, native, 0, len(native)),) * math.ceil(windows / len(native))).part(0, windows)
     if not model.hop:
         return batch
     frames = torch.full((windows,), (model.window // model.hop) // 2)
-    return replace(batch, framing=(frames, torch.full((windows,), torch.nan)))
+    return replace(batch, frame_args=(frames, torch.full((windows,), torch.nan)))

@@ -9,20 +9,20 @@ from typing import Protocol
 
 import numpy as np
 
-from worker.decode.pool import Block
+from worker.decode.pool import WindowBlock
 from worker.errors import TrackError
 from worker.inference.engine import Engine
-from worker.inference.requests import Ticket
+from worker.inference.requests import WindowRequest
 
 MEMORY_BYTES = 32 << 20  # of one track's windows; more go to a temporary file
 
 
-class Scorer(Protocol):
+class PeakSink(Protocol):
     """Who gets the windows in the end, a worker.decode.pool.Sink, and the track's peak before them."""
 
     peak: float
 
-    def windows(self, block: "Held") -> None: ...
+    def windows(self, block: "HeldBlock") -> None: ...
 
     def end(self) -> None: ...
 
@@ -30,8 +30,8 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Windows that were held: what worker.decode.pool.Block is to its sink."""
+class HeldBlock:
+    """Windows that were held: what worker.decode.pool.WindowBlock is to its sink."""
 
     pcm: np.ndarray  # int16 (windows, samples)
     frames: int
@@ -39,11 +39,11 @@ class Held:
     native: None = None
 
 
-class Replay:
+class PeakPass:
     """A worker.decode.pool.Sink that asks the engine for the peaks of a track's windows, and hands them on afterwards,
     one block at a time."""
 
-    def __init__(self, engine: Engine, scorer: Scorer):
+    def __init__(self, engine: Engine, scorer: PeakSink):
         self._engine, self._scorer = engine, scorer
         self._lock = threading.Lock()
         self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, prefix="genremill-")  # noqa: SIM115 (see _close)
@@ -52,7 +52,7 @@ class Replay:
         self._peak = 0.0
         self._ended = self._over = False
 
-    def windows(self, block: Block) -> None:
+    def windows(self, block: WindowBlock) -> None:
         """From the decoder."""
         if self._over:
             block.release()
@@ -63,7 +63,7 @@ class Replay:
             self._file.write(block.pcm.tobytes())
             self._blocks.append((block.pcm.shape, block.frames))
         self._engine.submit(
-            Ticket(block.pcm, block.release, self._measured, self._fail, frames=block.frames, wants_peak=True)
+            WindowRequest(block.pcm, block.release, self._measured, self._fail, frames=block.frames, wants_peak=True)
         )
 
     def end(self) -> None:
@@ -99,7 +99,7 @@ class Replay:
             pcm = np.empty(shape, np.int16)
             if self._file.readinto(pcm) != pcm.nbytes:
                 raise OSError("the temporary file is shorter than what was written")
-            self._scorer.windows(Held(pcm, frames, self._hand_on))
+            self._scorer.windows(HeldBlock(pcm, frames, self._hand_on))
         except (OSError, ValueError) as error:
             self._fail(TrackError(f"its windows could not be kept until its loudest moment was known: {error}"))
 

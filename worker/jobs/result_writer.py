@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 Written = Callable[[Exception | None], None]  # called when the outcome is stored, or with the reason it cannot be
 
 
-class Writer:
+class ResultWriter:
     """One thread that stores outcomes. While the database is away it waits for it; nothing is dropped."""
 
     def __init__(self, database: Database):

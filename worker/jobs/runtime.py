@@ -17,8 +17,8 @@ from worker.inference.batch_size import Counters
 from worker.inference.engine import Engine
 from worker.inference.executors import pin
 from worker.jobs.prefetch import FIRST_JOBS, jobs_to_hold
-from worker.jobs.result_writer import Writer
-from worker.jobs.track_run import Loaded
+from worker.jobs.result_writer import ResultWriter
+from worker.jobs.track_run import LoadedModel
 from worker.models import checkpoints
 from worker.monitoring.telemetry import Telemetry
 from worker.windowing import REGIONS
@@ -27,36 +27,57 @@ SWITCH_S = 0.0005  # that a decode child may wait for a thread here that compute
 
 
 @dataclass
-class Station:
+class WorkerRuntime:
     """What the jobs of this worker process share."""
 
     node: str
     config: Settings
     device: str
     database: Database
-    writer: Writer
+    writer: ResultWriter
     decoders: DecodePool
-    children: int
+    decode_processes: int
     job_tracks: int  # of the job claimed last
-    loaded: dict[tuple[str, str, str], Loaded] = field(default_factory=dict)
+    loaded: dict[tuple[str, str, str], LoadedModel] = field(default_factory=dict)
     loader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "loader"))
     feeding: threading.Lock = field(default_factory=threading.Lock)  # the job's that hands its tracks to the decoders
     telemetry: Telemetry | None = None
     unpin: Callable[[], None] | None = None  # the decoders' memory, from which a GPU copies
 
-    def model(self, job: ClaimedJob) -> Future[Loaded]:
+    @classmethod
+    def start(cls, node: str, config: Settings) -> "WorkerRuntime":
+        """Get ready to work under this node name, and take back what a dead worker of that name held."""
+        database = connect(config.database)
+        with database.write() as connection:
+            jobs.release_leases(connection, node, now())
+        sys.setswitchinterval(SWITCH_S)
+        device = os.environ.get("GENREMILL_WORKER_DEVICE", "cpu")
+        decode_processes = config.decode_processes_for(device)
+        decoders = DecodePool(
+            decode_processes,
+            native=device != "cpu",
+            deadline_s=config.decode_deadline_s,
+            memory_mib=config.decode_memory_mib,
+        )
+        runtime = cls(
+            node, config, device, database, ResultWriter(database), decoders, decode_processes, config.job_tracks
+        )
+        runtime.telemetry = Telemetry(node, device, runtime.counters).start()
+        return runtime
+
+    def model(self, job: ClaimedJob) -> Future[LoadedModel]:
         """The model that the job asks for, loaded and measured on first use, one at a time. GenremillError when this
         host has another."""
         return self.loader.submit(self._model, job)
 
-    def _model(self, job: ClaimedJob) -> Loaded:
+    def _model(self, job: ClaimedJob) -> LoadedModel:
         identity = (job.model, job.version, job.weights_sha256)
         if identity not in self.loaded:
             self.loaded[identity] = self._load(job)
         return self.loaded[identity]
 
-    def _load(self, job: ClaimedJob) -> Loaded:
-        checkpoint = checkpoints.find(job.model)
+    def _load(self, job: ClaimedJob) -> LoadedModel:
+        checkpoint = checkpoints.find_checkpoint(job.model)
         if (checkpoint.version, checkpoint.sha256) != (job.version, job.weights_sha256):
             raise GenremillError(
                 f"this host has other weights of {job.model} than the run was ordered with: "
@@ -65,20 +86,20 @@ class Station:
         config = self.config
         if self.unpin is None and self.device != "cpu":
             self.unpin = pin(self.decoders.memory)
-        model = checkpoints.load(checkpoint, self.device, config.amp)
-        lanes = config.usable_cores if self.device == "cpu" else 1
+        model = checkpoints.load_model(checkpoint, self.device, config.amp)
+        threads = config.usable_cores if self.device == "cpu" else 1
         with self.database.write() as connection:
             ids = jobs.put_genres(connection, job.model_id, model.labels, model.features)
         profiles, margin_bytes = config.data_dir / "profiles", config.vram_margin_mib << 20
         engine = Engine(
             model,
             self.device,
-            lanes,
+            threads,
             profiles=profiles,
             margin_bytes=margin_bytes,
             expecting=self.decoders.expecting,
         )
-        return Loaded(engine, tuple(ids[name] for name, _ in model.labels))
+        return LoadedModel(engine, tuple(ids[name] for name, _ in model.labels))
 
     def jobs_to_hold(self) -> int:
         """How many jobs this worker can use: those that fill the largest batch there is room for now."""
@@ -87,8 +108,8 @@ class Station:
 
     def _jobs_for(self, engine: Engine) -> int:
         model = engine.model
-        windows = REGIONS * model.cut().region_windows
-        return jobs_to_hold(engine.counters.limit, windows, self.children, self.job_tracks)
+        windows = REGIONS * model.windowing().region_windows
+        return jobs_to_hold(engine.counters.limit, windows, self.decode_processes, self.job_tracks)
 
     def counters(self) -> list[tuple[str, str, Counters]]:
         """Of each engine: its model's name, the dtype, what it has done."""
@@ -112,22 +133,3 @@ class Station:
             self.unpin()
         self.writer.close()
         self.database.close()
-
-
-def set_up(node: str, config: Settings) -> Station:
-    """Get ready to work under this node name; what a dead worker of that name held is taken back."""
-    database = connect(config.database)
-    with database.write() as connection:
-        jobs.release_leases(connection, node, now())
-    sys.setswitchinterval(SWITCH_S)
-    device = os.environ.get("GENREMILL_WORKER_DEVICE", "cpu")
-    children = config.children_beside(device)
-    decoders = DecodePool(
-        children,
-        native=device != "cpu",
-        deadline_s=config.decode_deadline_s,
-        memory_mib=config.decode_memory_mib,
-    )
-    station = Station(node, config, device, database, Writer(database), decoders, children, config.job_tracks)
-    station.telemetry = Telemetry(node, device, station.counters).start()
-    return station

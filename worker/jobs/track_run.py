@@ -9,16 +9,16 @@ import numpy as np
 
 from db.jobs import ClaimedJob, ClaimedTrack
 from db.outcomes import Outcome
-from worker.decode.pool import Block
+from worker.decode.pool import WindowBlock
 from worker.errors import TrackError, Unclassifiable
 from worker.inference.engine import Engine
-from worker.inference.requests import Ticket
-from worker.jobs.peak_pass import Held
-from worker.jobs.result_writer import Writer
+from worker.inference.requests import WindowRequest
+from worker.jobs.peak_pass import HeldBlock
+from worker.jobs.result_writer import ResultWriter
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model in this process: its engine, and the ids of its genres in the order of its probabilities."""
 
     engine: Engine
@@ -56,7 +56,9 @@ class JobProgress:
 class TrackRun:
     """The sink of one track's windows: when all are scored, the mean goes to the writer."""
 
-    def __init__(self, job: ClaimedJob, track: ClaimedTrack, loaded: Loaded, writer: Writer, progress: JobProgress):
+    def __init__(
+        self, job: ClaimedJob, track: ClaimedTrack, loaded: LoadedModel, writer: ResultWriter, progress: JobProgress
+    ):
         self.job, self.track, self.loaded, self.writer, self.progress = job, track, loaded, writer, progress
         self._lock = threading.Lock()
         self._sum = np.zeros(len(loaded.genre_ids))  # float64: a long track has thousands of windows
@@ -67,12 +69,14 @@ class TrackRun:
         self._began = time.monotonic()
         self.peak = math.nan  # the power that is 0 dB; NaN: each window's own
 
-    def windows(self, block: Block | Held) -> None:
+    def windows(self, block: WindowBlock | HeldBlock) -> None:
         """From the decoder."""
-        ticket = Ticket(block.pcm, block.release, self._add, self._refuse, block.frames, self.peak, native=block.native)
+        request = WindowRequest(
+            block.pcm, block.release, self._add, self._refuse, block.frames, self.peak, native=block.native
+        )
         with self._lock:
-            self._waiting += ticket.windows
-        self.loaded.engine.submit(ticket)
+            self._waiting += request.windows
+        self.loaded.engine.submit(request)
 
     def end(self) -> None:
         """From the decoder: that was all."""

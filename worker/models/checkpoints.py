@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from settings import GenremillError
 from worker.models import registry
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
 if TYPE_CHECKING:  # the producer identifies models without torch
     import torch
@@ -39,17 +39,17 @@ class Model:
     features: str  # JSON
     hop: int = 0  # samples between two frames, where tracks are cut by frames
     dtype: str = "float32"  # that the network computes in
-    band_hz: int = 0  # see worker.windowing.Cut
+    band_hz: int = 0  # see worker.windowing.Windowing
 
-    def cut(self, coverage: str = "regions") -> Cut:
+    def windowing(self, coverage: str = "regions") -> Windowing:
         """What the model reads of a track."""
-        return Cut(self.sample_rate, self.window, coverage, self.hop, self.band_hz)
+        return Windowing(self.sample_rate, self.window, coverage, self.hop, self.band_hz)
 
 
-def find(name: str) -> Checkpoint:
+def find_checkpoint(name: str) -> Checkpoint:
     """The weights of the model of this name: those imported last, or those shipped. Raises GenremillError when there
     are none."""
-    entry = registry.find(name)
+    entry = registry.find_model(name)
     stored = stored_weights(name)
     if stored is not None:
         return Checkpoint(name, entry.version, stored, stored.name.split(".")[1])
@@ -74,14 +74,14 @@ def _digest(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _how_to_get(entry: registry.Entry) -> str:
+def _how_to_get(entry: registry.ModelEntry) -> str:
     if entry.shipped is not None:
         return "reinstall genremill"
     own = f"`genremill models import FILE --model {entry.name}`"
     return f"`genremill models fetch {entry.name}`, or {own}" if entry.published else own
 
 
-def load(checkpoint: Checkpoint, device: str, amp: str = "off") -> Model:
+def load_model(checkpoint: Checkpoint, device: str, amp: str = "off") -> Model:
     """The model with these weights on a device ("cpu", "cuda:0"), ready for inference.
 
     amp: see worker.models.precision. Raises GenremillError when the file is not what
@@ -91,9 +91,9 @@ def load(checkpoint: Checkpoint, device: str, amp: str = "off") -> Model:
 
     if _digest(checkpoint.path) != checkpoint.sha256:
         raise GenremillError(f"{checkpoint.path} is damaged: import the weights again")
-    module = registry.load_module(registry.find(checkpoint.name))
+    module = registry.import_model_module(registry.find_model(checkpoint.name))
     labels = stored_labels(checkpoint.path) or module.LABELS
-    return assemble(checkpoint, module, fit(module, load_file(checkpoint.path)), labels, device, amp)
+    return assemble(checkpoint, module, build_with_weights(module, load_file(checkpoint.path)), labels, device, amp)
 
 
 def assemble(
@@ -111,7 +111,7 @@ def assemble(
 
     hop = getattr(module, "HOP", 0) if hasattr(network, "peak") else 0
     network = network.requires_grad_(False).to(device)
-    dtype = precision.lower(network, precision.choose_dtype(amp, torch.device(device)))
+    dtype = precision.cast_to(network, precision.choose_dtype(amp, torch.device(device)))
     features = json.dumps(module.FEATURES, sort_keys=True)
     dtype_name = str(dtype).removeprefix("torch.")
     band_hz = getattr(module, "BAND_HZ", 0)
@@ -127,9 +127,9 @@ def stored_labels(path: Path) -> tuple[tuple[str, str], ...] | None:
     return tuple((name, kind) for name, kind in json.loads(stored)) if stored else None
 
 
-def fit(module, state: dict) -> "torch.nn.Module":
+def build_with_weights(module, state: dict) -> "torch.nn.Module":
     """The model's network with the weights of a state dict, in eval mode. What else is in the state is left out.
-    Raises Misfit."""
+    Raises WeightsMismatchError."""
     network = module.build(state)
     weights = {}
     for name, parameter in network.state_dict().items():
@@ -138,9 +138,9 @@ def fit(module, state: dict) -> "torch.nn.Module":
         elif name.endswith("num_batches_tracked"):  # of training only
             weights[name] = parameter.new_zeros((), device="cpu")
         else:
-            raise Misfit(f"it has no parameter {name}")
+            raise WeightsMismatchError(f"it has no parameter {name}")
         if weights[name].shape != parameter.shape:
-            raise Misfit(f"its parameter {name} is {_shape(weights[name])}, not {_shape(parameter)}")
+            raise WeightsMismatchError(f"its parameter {name} is {_shape(weights[name])}, not {_shape(parameter)}")
     network.load_state_dict(weights, assign=True)
     return network.eval()
 
@@ -149,5 +149,5 @@ def _shape(tensor) -> str:
     return " x ".join(map(str, tensor.shape)) or "a single number"
 
 
-class Misfit(GenremillError):
+class WeightsMismatchError(GenremillError):
     """A state dict is not one of this model's."""

@@ -15,7 +15,7 @@ def choose_dtype(amp: str, device: torch.device) -> torch.dtype:
     return DTYPES[amp]
 
 
-def lower(network: nn.Module, dtype: torch.dtype) -> torch.dtype:
+def cast_to(network: nn.Module, dtype: torch.dtype) -> torch.dtype:
     """Make the network compute in a dtype; its input and output stay float32. Returns the dtype it took.
 
     A network that has a method lower(dtype) casts its own weights, and says what it took; any other is run under

@@ -30,7 +30,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelEntry:
     """Where a model's code and weights are."""
 
     name: str
@@ -44,9 +44,9 @@ CCMUSIC = "ccmusic-database/music_genre"
 BUILT_IN = {
     entry.name: entry
     for entry in (
-        Entry("musicnn", "worker.models.networks.musicnn", "1", shipped=SHIPPED / "musicnn.safetensors"),
-        Entry("vit_b_16_mel", "worker.models.networks.vit", "1", published=(CCMUSIC, "vit_b_16_mel/save.pt")),
-        Entry("vgg19_bn_cqt", "worker.models.networks.vgg", "1", published=(CCMUSIC, "vgg19_bn_cqt/save.pt")),
+        ModelEntry("musicnn", "worker.models.networks.musicnn", "1", shipped=SHIPPED / "musicnn.safetensors"),
+        ModelEntry("vit_b_16_mel", "worker.models.networks.vit", "1", published=(CCMUSIC, "vit_b_16_mel/save.pt")),
+        ModelEntry("vgg19_bn_cqt", "worker.models.networks.vgg", "1", published=(CCMUSIC, "vgg19_bn_cqt/save.pt")),
     )
 }
 
@@ -56,28 +56,28 @@ def folder() -> Path:
     return settings.load().data_dir / "models"
 
 
-def every() -> list[Entry]:
+def list_models() -> list[ModelEntry]:
     """All models, those of the user last."""
     own = (path for path in sorted(folder().glob("*.py")) if NAME.fullmatch(path.stem))
     return [*BUILT_IN.values(), *(_own(path) for path in own if path.stem not in BUILT_IN)]
 
 
-def find(name: str) -> Entry:
+def find_model(name: str) -> ModelEntry:
     """The model of this name. Raises GenremillError that lists the names there are."""
     if name in BUILT_IN:
         return BUILT_IN[name]
     if NAME.fullmatch(name) and (path := folder() / f"{name}.py").is_file():
         return _own(path)
-    names = ", ".join(entry.name for entry in every())
+    names = ", ".join(entry.name for entry in list_models())
     raise GenremillError(f"there is no model {name!r}; choose from: {names}")
 
 
-def _own(path: Path) -> Entry:
+def _own(path: Path) -> ModelEntry:
     """The user's model in this file. Its version is what is in the file."""
-    return Entry(path.stem, path, sha256(path.read_bytes()).hexdigest()[:12])
+    return ModelEntry(path.stem, path, sha256(path.read_bytes()).hexdigest()[:12])
 
 
-def load_module(entry: Entry) -> ModuleType:
+def import_model_module(entry: ModelEntry) -> ModuleType:
     """The model's code. Raises GenremillError when the user's file cannot be used."""
     if isinstance(entry.module, str):
         return importlib.import_module(entry.module)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from settings import GenremillError
 from worker.models import checkpoints, registry
-from worker.models.checkpoints import LABELS, Checkpoint, Misfit
+from worker.models.checkpoints import LABELS, Checkpoint, WeightsMismatchError
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts put the state dict
 PARALLEL = "module."  # before every name, by torch.nn.DataParallel
@@ -26,7 +26,7 @@ LFS_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """What an import did."""
 
     checkpoint: Checkpoint
@@ -34,7 +34,7 @@ class Imported:
     left_out: int  # parameters of the file that the model does not have
 
 
-def import_weights(source: Path, name: str = "", labels: Path | None = None) -> Imported:
+def import_weights(source: Path, name: str = "", labels: Path | None = None) -> ImportResult:
     """Store the weights of a file for a model, the one they fit where no name is given. Nothing is stored unless all of
     it is right. Raises GenremillError.
 
@@ -52,7 +52,7 @@ def import_weights(source: Path, name: str = "", labels: Path | None = None) -> 
         where = labels or f"the model {entry.name}"
         hint = "correct it" if labels else "name them with --labels FILE, one on each line"
         raise GenremillError(f"{source} tells {classes} classes apart, and {where} has {len(named)} labels: {hint}")
-    return Imported(_store(entry, weights, named), classes, len(state.keys() - weights.keys()))
+    return ImportResult(_store(entry, weights, named), classes, len(state.keys() - weights.keys()))
 
 
 def read_state(source: Path) -> dict[str, Tensor]:
@@ -81,11 +81,11 @@ def _match(source: Path, state: dict[str, Tensor], name: str):
     """The model that the weights are for, its module and its network. Raises GenremillError that says, for each model
     that was tried, what is wrong first."""
     wrong = []
-    for entry in [registry.find(name)] if name else registry.every():
-        module = registry.load_module(entry)
+    for entry in [registry.find_model(name)] if name else registry.list_models():
+        module = registry.import_model_module(entry)
         try:
-            return entry, module, checkpoints.fit(module, state)
-        except Misfit as misfit:
+            return entry, module, checkpoints.build_with_weights(module, state)
+        except WeightsMismatchError as misfit:
             wrong.append(f"{entry.name}: {misfit}")
     raise GenremillError(f"{source} does not fit {'; '.join(wrong)}")
 
@@ -119,7 +119,7 @@ def _read_labels(file: Path) -> tuple[tuple[str, str], ...]:
     return tuple((name, "genre") for name in names)
 
 
-def _store(entry: registry.Entry, weights: dict[str, Tensor], labels: tuple[tuple[str, str], ...]) -> Checkpoint:
+def _store(entry: registry.ModelEntry, weights: dict[str, Tensor], labels: tuple[tuple[str, str], ...]) -> Checkpoint:
     """Put the file into the models' folder, in place of earlier ones. Its bytes depend on weights and labels alone."""
     folder = registry.folder()
     try:
@@ -140,14 +140,14 @@ def _store(entry: registry.Entry, weights: dict[str, Tensor], labels: tuple[tupl
     return Checkpoint(entry.name, entry.version, path, sha256)
 
 
-def fetch_weights(name: str) -> Imported:
+def fetch_weights(name: str) -> ImportResult:
     """Download the published weights of a model from Hugging Face, or from HF_ENDPOINT, and import them.
 
     A download that was cut off goes on where it was. Raises GenremillError.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-    entry = registry.find(name)
+    entry = registry.find_model(name)
     if entry.published is None:
         raise GenremillError(f"the model {name} has no published weights: `genremill models import FILE` takes yours")
     url = hf_hub_url(*entry.published)

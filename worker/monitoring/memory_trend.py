@@ -13,10 +13,10 @@ SPANS = 8  # that a series is cut into, by batches, to look for a leak
 SPAN_BATCHES = 5  # at least, in each
 LEAK_RISE = 0.03  # of the lowest floor, and
 LEAK_BYTES = 32 * MIB  # at least, from the first span's floor to the last one's
-EVEN = 0.2  # of the mean rise: every span's floor rises by more where memory leaks
-LOOSE = 1.5  # reserved, as a multiple of the most that was allocated
-LOOSE_BYTES = 256 * MIB  # reserved beyond it
-LOOSE_SAMPLES = 30  # for so long
+LEAK_STEP_SHARE = 0.2  # of the mean rise: every span's floor rises by more where memory leaks
+FRAGMENTATION_RATIO = 1.5  # reserved, as a multiple of the most that was allocated
+FRAGMENTATION_BYTES = 256 * MIB  # reserved beyond it
+FRAGMENTATION_SAMPLES = 30  # for so long
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Fragmentation:
     ratio: float  # reserved over allocated at most
 
 
-Sign = Literal["leak", "fragmentation", "plateau", "peak", "growing", "steady"]
+Trend = Literal["leak", "fragmentation", "plateau", "peak", "growing", "steady"]
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What a series shows, in one word and in one sentence for people."""
 
-    sign: Sign
+    sign: Trend
     text: str
     peak: Level | None = None
     plateau: Level | None = None
@@ -70,7 +70,7 @@ class Verdict:
     fragmentation: Fragmentation | None = None
 
 
-def judge(samples: Sequence[Sample]) -> Verdict:
+def diagnose(samples: Sequence[Sample]) -> Verdict:
     """The verdict on samples in the order of time; the gravest sign names it."""
     if not samples:
         return Verdict("steady", "Nothing was measured yet.")
@@ -107,7 +107,7 @@ def find_leak(samples: Sequence[Sample]) -> Leak | None:
         return None
     steps = [after - before for before, after in pairwise(floors)]
     rise = floors[-1] - floors[0]
-    if rise <= max(LEAK_BYTES, LEAK_RISE * floors[0]) or min(steps) <= EVEN * rise / len(steps):
+    if rise <= max(LEAK_BYTES, LEAK_RISE * floors[0]) or min(steps) <= LEAK_STEP_SHARE * rise / len(steps):
         return None
     return Leak(rise, samples[-1].batches - samples[0].batches)
 
@@ -126,15 +126,19 @@ def _floors(samples: Sequence[Sample]) -> list[int]:
 
 def find_fragmentation(samples: Sequence[Sample]) -> Fragmentation | None:
     """Far more reserved, for a while, than was ever allocated at once."""
-    late = samples[-LOOSE_SAMPLES:]
+    late = samples[-FRAGMENTATION_SAMPLES:]
     reserved = min(sample.reserved_bytes for sample in late)
     needed = max(max(sample.peak_bytes, sample.allocated_bytes) for sample in late)
-    if len(late) < LOOSE_SAMPLES or reserved < LOOSE * needed or reserved - needed < LOOSE_BYTES:
+    if (
+        len(late) < FRAGMENTATION_SAMPLES
+        or reserved < FRAGMENTATION_RATIO * needed
+        or reserved - needed < FRAGMENTATION_BYTES
+    ):
         return None
     return Fragmentation(reserved - needed, reserved / max(1, needed))
 
 
-def _sign(samples, peak, plateau, leak, fragmentation) -> Sign:
+def _sign(samples, peak, plateau, leak, fragmentation) -> Trend:
     if leak:
         return "leak"
     if fragmentation:
@@ -147,7 +151,7 @@ def _sign(samples, peak, plateau, leak, fragmentation) -> Sign:
     return "growing" if now > (1 + SPREAD) * before else "steady"
 
 
-def _say(sign: Sign, last: Sample, peak, plateau, leak, fragmentation) -> str:
+def _say(sign: Trend, last: Sample, peak, plateau, leak, fragmentation) -> str:
     stood_out = f"{_mib(peak.bytes)} {_ago(last, peak)}"
     match sign:
         case "leak":

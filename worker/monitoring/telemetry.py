@@ -148,7 +148,7 @@ class Telemetry:
             "jobs": self._jobs(),
             "windows_per_s": sum(rates.values()),
             "models": [{**model, "windows_per_s": rates[key]} for key, model in models.items()],
-            "verdict": asdict(memory_trend.judge(samples)),
+            "verdict": asdict(memory_trend.diagnose(samples)),
             "curve": curve([sample.used_bytes for sample in samples]),
             "curve_s": samples[-1].time_s - samples[0].time_s if samples else 0.0,
         }

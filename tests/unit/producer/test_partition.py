@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.jobs import PendingTrack
-from producer.partition import MOST_AUDIO_S, UNKNOWN_AUDIO_S, audio_s, cut_buckets
+from producer.partition import MOST_AUDIO_S, UNKNOWN_AUDIO_S, audio_s, partition
 
 durations = st.lists(st.none() | st.floats(0, 20_000), max_size=400)
 coverages = st.sampled_from(["regions", "full"])
@@ -19,7 +19,7 @@ def tracks(seconds):
 @given(durations, coverages, st.integers(1, 100))
 def test_every_track_is_in_one_bucket_and_no_bucket_is_too_large(seconds, coverage, most):
     wanted = {track.id: audio_s(track, coverage) for track in tracks(seconds)}
-    buckets = list(cut_buckets(tracks(seconds), coverage, most))
+    buckets = list(partition(tracks(seconds), coverage, most))
     assert Counter(id for bucket in buckets for id in bucket.track_ids) == Counter(wanted.keys())
     for bucket in buckets:
         assert 1 <= len(bucket.track_ids) <= most
@@ -28,9 +28,9 @@ def test_every_track_is_in_one_bucket_and_no_bucket_is_too_large(seconds, covera
 
 
 def test_a_large_order_fills_its_jobs_and_a_small_one_is_shared():
-    sizes = [len(bucket.track_ids) for bucket in cut_buckets(tracks([240.0] * 2000), "regions", 64)]
+    sizes = [len(bucket.track_ids) for bucket in partition(tracks([240.0] * 2000), "regions", 64)]
     assert set(sizes[:-1]) == {64}
-    sizes = [len(bucket.track_ids) for bucket in cut_buckets(tracks([240.0] * 160), "regions", 64)]
+    sizes = [len(bucket.track_ids) for bucket in partition(tracks([240.0] * 160), "regions", 64)]
     assert sizes == [16] * 10
 
 
@@ -54,5 +54,5 @@ def test_a_longer_track_never_costs_less(one, other, coverage):
 @given(durations, st.integers(1, 100))
 def test_the_most_costly_come_first(lengths, most):
     cost = {track.id: audio_s(track, "full") for track in tracks(lengths)}
-    order = [cost[id] for bucket in cut_buckets(tracks(lengths), "full", most) for id in bucket.track_ids]
+    order = [cost[id] for bucket in partition(tracks(lengths), "full", most) for id in bucket.track_ids]
     assert order == sorted(order, reverse=True)

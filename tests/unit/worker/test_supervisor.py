@@ -128,8 +128,8 @@ def workers_run(monkeypatch, processes):
     return put
 
 
-def supervised() -> supervisor.Supervised:
-    return supervisor.Supervised(choose_devices("cpu")[0], "INFO")
+def supervised() -> supervisor.WorkerProcess:
+    return supervisor.WorkerProcess(choose_devices("cpu")[0], "INFO")
 
 
 def test_a_worker_that_dies_is_started_again_after_growing_waits(workers_run, processes):
@@ -137,14 +137,14 @@ def test_a_worker_that_dies_is_started_again_after_growing_waits(workers_run, pr
     worker, waits = supervised(), []
     for _ in range(len(supervisor.BACKOFF_S) + 1):
         worker.start_at = 0.0
-        worker.tend()
+        worker.poll()
         processes[-1].wait()
-        assert worker.tend() is None
+        assert worker.poll() is None
         assert worker.process is None
         waits.append(round(worker.start_at - time.monotonic()))
     assert waits == [*supervisor.BACKOFF_S, supervisor.BACKOFF_S[-1]]
     begun = len(processes)
-    worker.tend()  # it is not due yet
+    worker.poll()  # it is not due yet
     assert len(processes) == begun
 
 
@@ -152,19 +152,19 @@ def test_a_worker_that_was_healthy_is_started_again_at_once(workers_run, process
     monkeypatch.setattr(supervisor, "HEALTHY_S", -1)
     workers_run("import sys; sys.exit(1)")
     worker = supervised()
-    worker.tend()
+    worker.poll()
     processes[-1].wait()
-    worker.tend()
-    worker.tend()
+    worker.poll()
+    worker.poll()
     assert len(processes) == 2
 
 
 def test_a_worker_that_says_why_it_cannot_start_is_not_started_again(workers_run, processes):
     workers_run(f"import sys; sys.exit({exit_codes.SETUP_EXIT_CODE})")
     worker = supervised()
-    worker.tend()
+    worker.poll()
     processes[-1].wait()
-    assert worker.tend() == exit_codes.SETUP_EXIT_CODE
+    assert worker.poll() == exit_codes.SETUP_EXIT_CODE
 
 
 @pytest.fixture

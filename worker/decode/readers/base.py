@@ -11,12 +11,12 @@ MISSING_S = 0.1  # an end that comes earlier than the header says by more than t
 MOST_FRAMES = 1 << 48  # libsndfile's word for a length that it does not know is more
 
 
-class Broken(Exception):
+class ReaderError(Exception):
     """A reader cannot open the file, or cannot go on; the message is the library's own."""
 
 
 def filled(out: np.ndarray, blocks: Iterator[np.ndarray]) -> int:
-    """Mono blocks in int16's range, which are overwritten, into int16 (frames, 1). Returns len(out). Raises Broken
+    """Mono blocks in int16's range, which are overwritten, into int16 (frames, 1). Returns len(out). Raises ReaderError
     where they are fewer."""
     found = 0
     with np.errstate(invalid="ignore"):
@@ -28,15 +28,15 @@ def filled(out: np.ndarray, blocks: Iterator[np.ndarray]) -> int:
 
 
 def complete(found: int, wanted: int) -> int:
-    """The frames found. Raises Broken when these are not all."""
+    """The frames found. Raises ReaderError when these are not all."""
     if found < wanted:
-        raise Broken(f"{wanted - found} of {wanted} frames are missing")
+        raise ReaderError(f"{wanted - found} of {wanted} frames are missing")
     return found
 
 
-def _broken(error: Exception) -> Broken:
-    """The library's words as Broken; MemoryError where it ran out of memory."""
+def reader_error(error: Exception) -> ReaderError:
+    """The library's words as ReaderError; MemoryError where it ran out of memory."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     if isinstance(error, MemoryError) or "malloc" in text:
         raise MemoryError(text) from error
-    return Broken(text.strip().rstrip("."))
+    return ReaderError(text.strip().rstrip("."))

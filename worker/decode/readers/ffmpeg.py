@@ -1,7 +1,7 @@
 """Readers of audio files: mono float32, or int16 as the file has it, at the file's own rate, from any frame on.
 
 SoundfileReader   wav, flac, aiff, mp3: exact to the frame
-ContainerReader   everything else, Vorbis and Opus (twice as fast here), and what is damaged in the middle
+FfmpegReader   everything else, Vorbis and Opus (twice as fast here), and what is damaged in the middle
 worker.decode.readers.libmpg123       mp3, where the system has libmpg123
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from worker.decode.downmix import FULL_SCALE, bounded, dtype_of, mixed, mixed_planes
 from worker.decode.readers.adts import adts_index
-from worker.decode.readers.base import Broken, _broken, filled
+from worker.decode.readers.base import ReaderError, filled, reader_error
 
 FIFO_BYTES = 1 << 17  # the same of PyAV: with more, it leaves the cache, and malloc gives it back each time
 PRE_ROLL_S = 0.5  # decoded and thrown away after a seek: mp3 and aac with SBR are wrong without it
@@ -27,11 +27,11 @@ MISPLACED = (("ogg", "flac"), ("ogg", "speex"), ("wav", "adpcm_ms"), ("wav", "ad
 COUNTED = ("aac",)  # formats whose duration FFmpeg only guesses, from the first bit rates
 
 
-class ContainerReader:
-    """A file through PyAV (FFmpeg): its best audio stream. Raises Broken when there is none."""
+class FfmpegReader:
+    """A file through PyAV (FFmpeg): its best audio stream. Raises ReaderError when there is none."""
 
     name = "PyAV"
-    lanes = 1
+    channels = 1
 
     def __init__(self, path: bytes):
         import av  # a third of a child's memory, which most tracks never need
@@ -42,7 +42,7 @@ class ContainerReader:
             options = {"protocol_whitelist": "file"}  # a playlist in disguise must not open the network
             self._container = av.open("file:" + os.fsdecode(path), options=options, metadata_errors="ignore")
         except av.FFmpegError as error:
-            raise _broken(error) from error
+            raise reader_error(error) from error
         try:
             self._choose_stream()
             self.frames = self._count_frames(path)
@@ -53,9 +53,9 @@ class ContainerReader:
     def _choose_stream(self) -> None:
         stream = self._container.streams.best("audio")
         if stream is None:
-            raise Broken("no audio stream")
+            raise ReaderError("no audio stream")
         if not stream.codec_context or not stream.codec_context.sample_rate:
-            raise Broken("the audio stream has no decoder or no sample rate")
+            raise ReaderError("the audio stream has no decoder or no sample rate")
         for other in self._container.streams:
             if other is not stream:
                 other.discard = self._av.stream.Discard.all
@@ -89,7 +89,7 @@ class ContainerReader:
         return round(float(ticks * self._stream.time_base) * self.rate)
 
     def blocks(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
-        """Mono blocks (n,) of frames `start` to `stop`, or to the end; Broken after too many bad packets."""
+        """Mono blocks (n,) of frames `start` to `stop`, or to the end; ReaderError after too many bad packets."""
         return map(bounded, self._mixed(start, stop, 1.0))
 
     def read_into(self, out: np.ndarray, start: int) -> int:
@@ -115,7 +115,7 @@ class ContainerReader:
             try:
                 fifo.write(frame)
             except ValueError as error:
-                raise Broken(f"the sample format changes in the file: {error}") from error
+                raise ReaderError(f"the sample format changes in the file: {error}") from error
             count += samples
             if count >= room or at + count >= last:
                 yield fifo.read(), at
@@ -129,14 +129,14 @@ class ContainerReader:
         for number, (frame, at) in enumerate(self.decoded(start, stop)):
             if not number and self._is_wma and start < at <= start + 2 * self._wma_block:
                 yield np.zeros(at - start, np.float32)
-            yield _cut(self._mono(frame, full_scale), at, start, stop)
+            yield _windowing(self._mono(frame, full_scale), at, start, stop)
 
-    def _changed(self, frame) -> Broken:
+    def _changed(self, frame) -> ReaderError:
         """What the fifo would not notice, and with other channels die of."""
         channels = frame.layout.nb_channels
         if channels != self._channels:
-            return Broken(f"the channels change from {self._channels} to {channels} in the file")
-        return Broken(f"the sample rate changes from {self.rate} to {frame.sample_rate} Hz in the file")
+            return ReaderError(f"the channels change from {self._channels} to {channels} in the file")
+        return ReaderError(f"the sample rate changes from {self.rate} to {frame.sample_rate} Hz in the file")
 
     def _mono(self, frame, full_scale: float) -> np.ndarray:
         """What `mixed` is, of an audio frame of PyAV."""
@@ -161,7 +161,7 @@ class ContainerReader:
             ticks = int(max(0.0, sought_s) / self._stream.time_base)
             self._container.seek(self._origin + ticks, stream=self._stream, backward=True)
         except (self._av.FFmpegError, OverflowError) as error:  # its own words are of permissions, whatever is wrong
-            raise Broken(f"cannot seek to {start / self.rate:.1f} s") from error
+            raise ReaderError(f"cannot seek to {start / self.rate:.1f} s") from error
 
     def _position(self, frame, start: int) -> int:
         if self._adts:
@@ -178,7 +178,7 @@ class ContainerReader:
         return 512 if self.rate <= 16_000 else 1024 if self.rate <= 22_050 else 2048
 
     def _frames(self) -> Iterator:
-        """Decoded frames, around bad packets; Broken when there are too many of these, or no
+        """Decoded frames, around bad packets; ReaderError when there are too many of these, or no
         frame at all."""
         self._moved = True
         good = bad = 0
@@ -190,12 +190,12 @@ class ContainerReader:
             except self._av.FFmpegError as error:
                 bad += 1
                 if bad > BAD_PACKETS or (packet.size == 0 and not good):
-                    raise _broken(error) from error
+                    raise reader_error(error) from error
                 continue
             good += len(frames)
             yield from frames
         if bad and not good:
-            raise Broken(f"{bad} bad packets and nothing else")
+            raise ReaderError(f"{bad} bad packets and nothing else")
 
     def _packets(self) -> Iterator:
         """Packets of the stream, then the empty one that flushes the decoder; unreadable stretches are left out."""
@@ -204,7 +204,7 @@ class ContainerReader:
                 yield from self._container.demux(self._stream)
                 return
             except self._av.FFmpegError as error:
-                last = _broken(error)
+                last = reader_error(error)
         raise last
 
     def close(self) -> None:
@@ -212,6 +212,6 @@ class ContainerReader:
         self._container.close()
 
 
-def _cut(block: np.ndarray, at: int, start: int, stop: int | None) -> np.ndarray:
+def _windowing(block: np.ndarray, at: int, start: int, stop: int | None) -> np.ndarray:
     """The part of a block that begins at frame `at` which lies between `start` and `stop`."""
     return block[max(0, start - at) : None if stop is None else max(0, stop - at)]

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from worker.decode.downmix import FULL_SCALE, bounded
-from worker.decode.readers.base import MISSING_S, MOST_FRAMES, Broken, complete
+from worker.decode.readers.base import MISSING_S, MOST_FRAMES, ReaderError, complete
 from worker.decode.readers.mp3_frames import (
     INDEX_STEP,
     INFO_TAGS,
@@ -31,32 +31,32 @@ BLOCK_FRAMES = 1 << 16
 FLAT = 0.9  # of the band at half the rate, from 0 Hz on: what is above loses up to 26 dB
 
 
-class MpegReader:
+class Mpg123Reader:
     """A file through libmpg123, mono, decoded to int16 where that is what is wanted (`native`) and to float32 where it
-    will be resampled; at half its rate where that has all up to hears_hz. Raises Broken when it is no MPEG audio, or
+    will be resampled; at half its rate where that has all up to hears_hz. Raises ReaderError when it is no MPEG audio, or
     when there is no libmpg123. `fd` is the same file, and stays the caller's: every opening takes long on slow storage.
     """
 
     name = "mpg123"
-    lanes = 1
+    channels = 1
 
-    def __init__(self, path: bytes, fd: int, hears_hz: float, native: bool = False):
+    def __init__(self, path: bytes, fd: int, max_frequency_hz: float, native: bool = False):
         self._dtype = np.dtype(np.int16 if native else np.float32)
         self._library = library()
         if self._library is None:
-            raise Broken(f"there is no {LIBRARY}")
+            raise ReaderError(f"there is no {LIBRARY}")
         self._handle, self._said = self._library.mpg123_new(None, None), OK
         try:
             front, at = read_front(fd)
             full_rate = sample_rate(front) or self._open(path, 0)
-            self._halvings = int(hears_hz <= FLAT * full_rate / 4)
+            self._halvings = int(max_frequency_hz <= FLAT * full_rate / 4)
             self.rate = self._open(path, self._halvings)
             if self.rate << self._halvings != full_rate:  # what looked like its first frame was none
                 self._halvings, self.rate = 0, self._open(path, 0)
             self.frames = self._count(fd, front, at)
         except OSError as error:
             self.close()
-            raise Broken(str(error)) from error
+            raise ReaderError(str(error)) from error
         except BaseException:
             self.close()
             raise
@@ -70,7 +70,7 @@ class MpegReader:
         rate, channels, encoding = c_long(), c_int(), c_int()
         self._check(self._library.mpg123_getformat(self._handle, byref(rate), byref(channels), byref(encoding)))
         if rate.value < 1 or encoding.value != ENCODINGS[self._dtype]:
-            raise Broken(self._reason())
+            raise ReaderError(self._reason())
         return rate.value
 
     def _count(self, fd: int, front: bytes, at: int) -> int:
@@ -89,11 +89,11 @@ class MpegReader:
             self._check(self._library.mpg123_scan(self._handle))
             frames = self._library.mpg123_length_64(self._handle)
         if not 0 <= frames <= MOST_FRAMES:
-            raise Broken("its header lies about its length")
+            raise ReaderError("its header lies about its length")
         return frames
 
     def decoded(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
-        """Mono blocks (n,) of frames `start` to `stop`, or to the end; Broken where the file cannot be read."""
+        """Mono blocks (n,) of frames `start` to `stop`, or to the end; ReaderError where the file cannot be read."""
         at, end = start, self.frames if stop is None else min(stop, self.frames)
         if at < end:
             self._seek(at)
@@ -105,7 +105,7 @@ class MpegReader:
             yield block[:count]
             at += count
         if end - at > MISSING_S * self.rate:
-            raise Broken(f"it ends at {at / self.rate:.1f} s of {self.frames / self.rate:.1f} s")
+            raise ReaderError(f"it ends at {at / self.rate:.1f} s of {self.frames / self.rate:.1f} s")
 
     def blocks(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
         """The same in float32."""
@@ -122,11 +122,11 @@ class MpegReader:
 
     def _seek(self, start: int) -> None:
         if self._library.mpg123_seek_64(self._handle, start, 0) != start:
-            raise Broken(f"cannot seek to {start / self.rate:.1f} s: {self._reason()}")
+            raise ReaderError(f"cannot seek to {start / self.rate:.1f} s: {self._reason()}")
         self._said = OK
 
     def _decode(self, out: np.ndarray) -> int:
-        """The next frames into (frames,), contiguous. Returns how many; 0 at the end. Raises Broken where the call
+        """The next frames into (frames,), contiguous. Returns how many; 0 at the end. Raises ReaderError where the call
         before gave the last ones that can be read."""
         self._check(self._said)
         done = c_size_t()
@@ -138,7 +138,7 @@ class MpegReader:
 
     def _check(self, result: int) -> None:
         if result != OK:
-            raise Broken(self._reason())
+            raise ReaderError(self._reason())
 
     def _reason(self) -> str:
         said = self._library.mpg123_strerror(self._handle)

@@ -7,7 +7,7 @@ import numpy as np
 import soundfile as sf
 
 from worker.decode.downmix import FULL_SCALE, bounded, mixed
-from worker.decode.readers.base import BLOCK_BYTES, MISSING_S, MOST_FRAMES, Broken, _broken, complete, filled
+from worker.decode.readers.base import BLOCK_BYTES, MISSING_S, MOST_FRAMES, ReaderError, complete, filled, reader_error
 from worker.decode.readers.ffmpeg import PRE_ROLL_S
 
 
@@ -18,8 +18,8 @@ class _Sequential(sf.SoundFile):
         return False
 
 
-class SoundfileReader:
-    """A file through libsndfile. `fd` stays the caller's; raises Broken when libsndfile does not know the format."""
+class LibsndfileReader:
+    """A file through libsndfile. `fd` stays the caller's; raises ReaderError when libsndfile does not know the format."""
 
     name = "soundfile"
 
@@ -28,21 +28,21 @@ class SoundfileReader:
         try:
             self._file = _Sequential(fd, closefd=False)
         except (sf.SoundFileError, RuntimeError, TypeError, ValueError) as error:
-            raise _broken(error) from error
+            raise reader_error(error) from error
         self.rate: int = self._file.samplerate
         self.frames: int = self._file.frames
         if self.frames > MOST_FRAMES:
             self._file.close()
-            raise Broken("its header lies about its length")
+            raise ReaderError("its header lies about its length")
         self.subtype: str = self._file.subtype
         self._dtype = "int16" if self.subtype == "PCM_16" else "float32"
         # libsndfile decodes too few frames of MPEG audio before a seek's target to fill the bit reservoir
         self._pre_roll = round(PRE_ROLL_S * self.rate) if self.subtype.startswith("MPEG") else 0
-        self._as_it_is = self.subtype.startswith("PCM_") and self._file.channels <= 2
-        self.lanes: int = self._file.channels if self._as_it_is else 1
+        self._is_pcm = self.subtype.startswith("PCM_") and self._file.channels <= 2
+        self.channels: int = self._file.channels if self._is_pcm else 1
 
     def decoded(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
-        """Blocks (n, channels) of frames `start` to `stop`, or to the end; Broken where the file cannot be read."""
+        """Blocks (n, channels) of frames `start` to `stop`, or to the end; ReaderError where the file cannot be read."""
         most = max(1024, BLOCK_BYTES // (4 * self._file.channels))
         at, end = max(0, start - self._pre_roll), self.frames if stop is None else min(stop, self.frames)
         try:
@@ -54,9 +54,9 @@ class SoundfileReader:
                 yield block[max(0, start - at) :]
                 at += len(block)
         except (sf.SoundFileError, RuntimeError) as error:
-            raise _broken(error) from error
+            raise reader_error(error) from error
         if end - at > MISSING_S * self.rate:
-            raise Broken(f"it ends at {at / self.rate:.1f} s of {self.frames / self.rate:.1f} s")
+            raise ReaderError(f"it ends at {at / self.rate:.1f} s of {self.frames / self.rate:.1f} s")
 
     def blocks(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
         """The same, mixed: mono blocks (n,)."""
@@ -64,15 +64,15 @@ class SoundfileReader:
 
     def read_into(self, out: np.ndarray, start: int) -> int:
         """The frames from `start` on into int16 (frames, lanes), as many as fit or there are: returns how many. Raises
-        Broken where some are missing."""
+        ReaderError where some are missing."""
         wanted = min(len(out), self.frames - start)
-        if not self._as_it_is:
+        if not self._is_pcm:
             return filled(out[:wanted], (block * FULL_SCALE for block in self.blocks(start, start + wanted)))
         try:
             self._file.seek(start)
             found = len(self._file.read(out=out[:wanted]))
         except (sf.SoundFileError, RuntimeError) as error:
-            raise _broken(error) from error
+            raise reader_error(error) from error
         return complete(found, wanted)
 
     def close(self) -> None:

@@ -14,11 +14,11 @@ from genremill.bench.batches import OutOfMemory, Point, climb
 from genremill.bench.files import Row
 from genremill.bench.pipeline import Pipeline
 from genremill.bench.soak import Sample, summarise
-from genremill.bench.target import Mode, cut_of, load, windows_per_track
+from genremill.bench.target import Mode, load_target_model, windowing_of, windows_per_track
 from genremill.cli import app
 from genremill.sample.long_track import compose_long
 from worker.models import checkpoints
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*slated for removal:DeprecationWarning")  # of audioread's imports
 
@@ -79,21 +79,21 @@ def test_batches_that_all_fit_and_still_get_faster_end_with_the_largest():
 
 
 def test_a_network_that_wants_more_memory_than_there_is_ends_the_table():
-    model = load("musicnn", CPU)
+    model = load_target_model("musicnn", CPU)
     model.network.forward = lambda waveform: torch.empty(1 << 60)
     with pytest.raises(OutOfMemory, match=r"batches of 2: out of memory at \d+ MiB"):
         batches.time_batch(model, "cpu", 2)
 
 
 def test_an_error_that_is_not_about_memory_is_not_hidden():
-    model = load("musicnn", CPU)
+    model = load_target_model("musicnn", CPU)
     model.network.forward = lambda waveform: waveform @ waveform
     with pytest.raises(RuntimeError, match="shapes"):
         batches.time_batch(model, "cpu", 2)
 
 
 def test_a_batch_is_timed_from_samples_to_probabilities():
-    point = batches.time_batch(load("musicnn", CPU), "cpu", 3)
+    point = batches.time_batch(load_target_model("musicnn", CPU), "cpu", 3)
     assert point.batch == 3
     assert point.windows_per_s == pytest.approx(3 / (point.latency_ms / 1e3))
     assert point.tracks_per_s == pytest.approx(point.windows_per_s / 9)
@@ -101,7 +101,7 @@ def test_a_batch_is_timed_from_samples_to_probabilities():
 
 
 def test_weights_from_a_seed_are_used_where_there_are_none_and_never_stored(data_dir):
-    model = load("vit_b_16_mel", CPU)
+    model = load_target_model("vit_b_16_mel", CPU)
     assert model.checkpoint.sha256 == "" and windows_per_track(model) == 3
     assert not data_dir.exists()
 
@@ -119,7 +119,7 @@ def test_a_row_is_compared_with_the_naive_pipeline_on_the_same_device():
 
 
 def test_the_product_and_the_naive_pipeline_agree_and_a_bad_file_costs_itself(tracks, tmp_path):
-    model = checkpoints.load(checkpoints.find("musicnn"), "cpu")
+    model = checkpoints.load_model(checkpoints.find_checkpoint("musicnn"), "cpu")
     broken = tmp_path / "broken.mp3"
     broken.write_bytes(b"no audio")
     pipeline = Pipeline(model, "cpu")
@@ -134,24 +134,24 @@ def test_the_product_and_the_naive_pipeline_agree_and_a_bad_file_costs_itself(tr
 
 @torch.inference_mode()
 def test_the_naive_pictures_are_those_the_network_sees():
-    model = random_weights.load("vit_b_16_mel", "cpu")
-    cut, chance = cut_of(model), np.random.default_rng(0)
+    model = random_weights.load_random_model("vit_b_16_mel", "cpu")
+    windowing, chance = windowing_of(model), np.random.default_rng(0)
     waveform = chance.normal(0, 0.1, 36 * model.sample_rate).astype(np.float32)
-    drawn = naive.pictures("mel", waveform, cut)
-    windows = torch.from_numpy(naive.windows(waveform, cut))
-    lengths, peak = torch.full((3,), cut.frames), float(naive.power("mel", waveform).max())
+    drawn = naive.pictures("mel", waveform, windowing)
+    windows = torch.from_numpy(naive.windows(waveform, windowing))
+    lengths, peak = torch.full((3,), windowing.frames), float(naive.power("mel", waveform).max())
     seen = model.network.pictures(windows, lengths, torch.full((3,), peak)).numpy() / 2 + 0.5
     assert np.abs(seen - drawn).mean() < 1e-3
 
 
-@pytest.mark.parametrize("cut", [Cut(16_000, 47_872), Cut(22_050, 252_928 + 2048, hop=512)])
+@pytest.mark.parametrize("windowing", [Windowing(16_000, 47_872), Windowing(22_050, 252_928 + 2048, hop=512)])
 @pytest.mark.parametrize("seconds", [1, 7, 30, 36, 240])
-def test_the_naive_windows_lie_within_the_track(cut, seconds):
-    samples = seconds * cut.sample_rate
-    places = naive.places(cut, samples)
-    assert 1 <= len(places) <= 3 * cut.region_windows
-    assert len(places) == 1 or all(samples - place.start >= cut.needed(place) for place in places)
-    assert naive.windows(np.zeros(samples, np.float32), cut).shape == (len(places), cut.window)
+def test_the_naive_windows_lie_within_the_track(windowing, seconds):
+    samples = seconds * windowing.sample_rate
+    positions = naive.positions(windowing, samples)
+    assert 1 <= len(positions) <= 3 * windowing.region_windows
+    assert len(positions) == 1 or all(samples - position.start >= windowing.needed(position) for position in positions)
+    assert naive.windows(np.zeros(samples, np.float32), windowing).shape == (len(positions), windowing.window)
 
 
 def test_the_naive_pipeline_is_measured_on_some_files_and_counted_for_all(tracks):

@@ -15,19 +15,19 @@ from tests.conftest import wait_until
 from tests.support import audio
 from tests.unit.worker.decode.test_pool import Track
 from worker.decode.pool import DecodePool
-from worker.decode.protocol import describe, order, parse_order, parse_windows
+from worker.decode.protocol import pack_request, pack_windows, unpack_request, unpack_windows
 from worker.decode.windows import read_windows
 from worker.errors import Silent
-from worker.inference.batch import TOGETHER, Batch, Piece, Waveforms, make_batch
+from worker.inference.batch import TOGETHER, Batch, BatchSlice, Waveforms, make_batch
 from worker.inference.engine import Engine
-from worker.inference.requests import Ticket
+from worker.inference.requests import WindowRequest
 from worker.models import checkpoints
 from worker.models.checkpoints import Checkpoint, Model
 from worker.models.networks import vgg
-from worker.windowing import Cut, Native
+from worker.windowing import NativeLayout, Windowing
 
-MUSICNN = Cut(16_000, 47_872, native=True)
-VGG = Cut(22_050, vgg.WINDOW, hop=vgg.HOP, native=True)
+MUSICNN = Windowing(16_000, 47_872, native=True)
+VGG = Windowing(22_050, vgg.WINDOW, hop=vgg.HOP, native=True)
 ROOM = 1 << 22  # samples
 KINDS = {"wav": 44_100, "flac": 44_100, "mp3": 44_100, "ogg": 44_100, "opus": 48_000, "m4a": 44_100, "wv": 44_100}
 
@@ -49,15 +49,15 @@ def minute(folder, kind):
     return path if path.exists() else audio.write(path, stereo(60, KINDS[kind]), KINDS[kind])
 
 
-def read(path, cut, room=ROOM):
-    return list(read_windows(os.fsencode(path), cut, 99, np.zeros(room, np.int16)))
+def read(path, windowing, room=ROOM):
+    return list(read_windows(os.fsencode(path), windowing, 99, np.zeros(room, np.int16)))
 
 
-def on_device(found, cut):
+def on_device(found, windowing):
     """The waveforms of what was read, in int16's range."""
-    ticket = Ticket(found.pcm, None, None, None, native=found.native)
-    batch = make_batch([ticket], framed=False, copied=True)
-    waveforms = Waveforms(cut.sample_rate, cut.window, torch.device("cpu"))
+    request = WindowRequest(found.pcm, None, None, None, native=found.native)
+    batch = make_batch([request], by_frames=False, copied=True)
+    waveforms = Waveforms(windowing.sample_rate, windowing.window, torch.device("cpu"))
     return on_cpu(waveforms, batch).numpy() * 32_768
 
 
@@ -66,15 +66,15 @@ def on_cpu(waveforms, batch):
     return waveforms(groups, [group.to(torch.device("cpu")) for group in groups], len(batch))
 
 
-@pytest.mark.parametrize("cut", [MUSICNN, VGG], ids=["windows back to back", "windows by frames"])
+@pytest.mark.parametrize("windowing", [MUSICNN, VGG], ids=["windows back to back", "windows by frames"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_device_makes_the_same_windows_of_them(folder, kind, cut):
+def test_a_device_makes_the_same_windows_of_them(folder, kind, windowing):
     path, rate = minute(folder, kind), KINDS[kind]
-    (found,) = read(path, cut)
-    expected = np.concatenate([block.pcm for block in read(path, replace(cut, native=False))])
+    (found,) = read(path, windowing)
+    expected = np.concatenate([block.pcm for block in read(path, replace(windowing, native=False))])
     assert found.native.rate in (rate, rate // 2) and len(found.native) == len(expected)
     assert found.pcm.shape[2] == (2 if kind in ("wav", "flac") else 1)
-    assert np.abs(on_device(found, cut) - expected).max() <= 2
+    assert np.abs(on_device(found, windowing) - expected).max() <= 2
 
 
 @pytest.mark.parametrize("rate", [22_050, 24_000, 32_000, 48_000, 96_000])
@@ -140,13 +140,13 @@ def test_float_and_surround_files_come_mixed_down(folder):
     split=st.tuples(st.integers(0, 30), st.integers(0, 30)),
 )
 def test_parts_of_a_batch_are_parts_of_its_windows(counts, split):
-    pieces = []
+    slices = []
     for number, count in enumerate(counts):
-        native = Native(8, ((1, 0, 3), (2, 2, 2))[count % 2], 2, 4) if count > 2 else None
+        native = NativeLayout(8, ((1, 0, 3), (2, 2, 2))[count % 2], 2, 4) if count > 2 else None
         shape = (3, 16, 2) if native else (count, 6)
         pcm = torch.from_numpy(np.random.default_rng(number).integers(-99, 99, shape).astype(np.int16))
-        pieces.append(Piece(pcm, native, 0, len(native or pcm)))
-    batch, waveforms = Batch(tuple(pieces)), Waveforms(8, 6, torch.device("cpu"))
+        slices.append(BatchSlice(pcm, native, 0, len(native or pcm)))
+    batch, waveforms = Batch(tuple(slices)), Waveforms(8, 6, torch.device("cpu"))
     begin, end = sorted(min(at, len(batch)) for at in split)
     assert len(batch.part(begin, end)) == end - begin
     assert torch.equal(on_cpu(waveforms, batch.part(begin, end)), on_cpu(waveforms, batch)[begin:end])
@@ -156,14 +156,16 @@ def predict(engine, blocks):
     """The track's mean, from tickets in one batch with others."""
     found = []
     for block in blocks:
-        engine.submit(Ticket(block.pcm, lambda: None, lambda p: found.append(p.copy()), print, native=block.native))
+        engine.submit(
+            WindowRequest(block.pcm, lambda: None, lambda p: found.append(p.copy()), print, native=block.native)
+        )
     wait_until(lambda: len(found) == len(blocks))
     return np.concatenate(found).mean(0)
 
 
 def test_an_engine_gives_the_same_probabilities_for_them(folder):
     """On the CPU; of a GPU, see test_gpu."""
-    engine = Engine(checkpoints.load(checkpoints.find("musicnn"), "cpu"), "cpu", lanes=1)
+    engine = Engine(checkpoints.load_model(checkpoints.find_checkpoint("musicnn"), "cpu"), "cpu", threads=1)
     try:
         for kind in ("flac", "mp3", "opus"):
             path = minute(folder, kind)
@@ -178,16 +180,18 @@ def test_tickets_of_every_kind_share_a_batch_and_get_their_own_windows(folder):
     model = Model(Checkpoint("first", "1", None, ""), First(), 16_000, MUSICNN.window, (), "")
     blocks = [read(minute(folder, kind), MUSICNN)[0] for kind in ("wav", "opus")]
     plain = read(minute(folder, "wav"), replace(MUSICNN, native=False))
-    engine, found = Engine(model, "cpu", lanes=1), {}
-    tickets = [*[blocks[0]] * (TOGETHER + 2), *plain, blocks[1], *plain, blocks[0]]
-    expected = {id(block): on_device(block, MUSICNN) if block.native else block.pcm for block in tickets}
+    engine, found = Engine(model, "cpu", threads=1), {}
+    requests = [*[blocks[0]] * (TOGETHER + 2), *plain, blocks[1], *plain, blocks[0]]
+    expected = {id(block): on_device(block, MUSICNN) if block.native else block.pcm for block in requests}
     engine._most = 1000
-    for number, block in enumerate(tickets):
+    for number, block in enumerate(requests):
         keep = partial(found.__setitem__, number)
-        engine.submit(Ticket(block.pcm, lambda: None, lambda p, keep=keep: keep(p.copy()), print, native=block.native))
+        engine.submit(
+            WindowRequest(block.pcm, lambda: None, lambda p, keep=keep: keep(p.copy()), print, native=block.native)
+        )
     engine.close()
-    assert len(found) == len(tickets)
-    for number, block in enumerate(tickets):
+    assert len(found) == len(requests)
+    for number, block in enumerate(requests):
         assert np.abs(found[number] - expected[id(block)][:, 1000:1004]).max() < 0.01
 
 
@@ -199,8 +203,8 @@ class First(torch.nn.Module):
 
 
 def test_the_words_between_parent_and_child_say_all_of_it():
-    for cut in (MUSICNN, VGG, Cut(16_000, 100, "full", band_hz=7)):
-        assert parse_order(order(b"/a/\xff b", cut)) == (b"/a/\xff b", cut)
+    for windowing in (MUSICNN, VGG, Windowing(16_000, 100, "full", band_hz=7)):
+        assert unpack_request(pack_request(b"/a/\xff b", windowing)) == (b"/a/\xff b", windowing)
 
 
 def test_children_hand_them_over_in_shared_memory(folder):
@@ -215,7 +219,7 @@ def test_children_hand_them_over_in_shared_memory(folder):
         assert found.native == expected.native and found.windows == 9
         assert np.array_equal(found.pcm, expected.pcm)
         assert np.shares_memory(found.pcm, pool.memory)
-        again = parse_windows(expected.pcm.ravel(), 9, MUSICNN.window, describe(expected))
+        again = unpack_windows(expected.pcm.ravel(), 9, MUSICNN.window, pack_windows(expected))
         assert again.native == expected.native and np.array_equal(again.pcm, expected.pcm)
     finally:
         sink.blocks.clear()

@@ -15,13 +15,13 @@ import pytest
 from tests.support import audio
 from tests.support.paths import ROOT
 from worker.decode.child import NICENESS
-from worker.decode.pool import Block, DecodePool
+from worker.decode.pool import DecodePool, WindowBlock
 from worker.decode.windows import read_windows
 from worker.errors import Crashed, Missing, OutOfMemory, TimedOut, TrackError
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
-MUSICNN = Cut(16_000, 47_872)
-FULL = Cut(16_000, 16_000, "full")
+MUSICNN = Windowing(16_000, 47_872)
+FULL = Windowing(16_000, 16_000, "full")
 BLOCK_OF_4 = 4 * 2 * FULL.window  # bytes
 
 
@@ -30,7 +30,7 @@ class Track:
 
     def __init__(self, *, hold=False, broken=False):
         self.hold, self.broken = hold, broken
-        self.blocks: list[Block] = []
+        self.blocks: list[WindowBlock] = []
         self.pcm: list[np.ndarray] = []
         self.error: TrackError | None = None
         self.endings = 0
@@ -79,9 +79,9 @@ def music(tmp_path_factory):
     return os.fsencode(audio.write(path, audio.sweep(60, 16_000), 16_000))
 
 
-def send(pool, path, cut=MUSICNN, **options):
+def send(pool, path, windowing=MUSICNN, **options):
     track = Track(**options)
-    pool.submit(path, cut, track)
+    pool.submit(path, windowing, track)
     return track
 
 
@@ -121,7 +121,7 @@ def test_a_long_track_comes_in_order_through_few_slots(pool_of, music):
 
 def test_cuts_of_two_models_share_a_pool(pool_of, music):
     pool = pool_of(2)
-    tracks = [send(pool, music, cut) for cut in (MUSICNN, FULL, Cut(22_050, 100_000))]
+    tracks = [send(pool, music, windowing) for windowing in (MUSICNN, FULL, Windowing(22_050, 100_000))]
     assert [track.wait() for track in tracks] == [None] * 3
     assert [track.pcm[0].shape[1] for track in tracks] == [47_872, 16_000, 100_000]
 
@@ -216,7 +216,7 @@ def test_a_child_past_its_deadline_is_replaced(pool_of, music):
 def test_memory_past_the_limit_costs_the_track(pool_of, music, tmp_path):
     m4a = audio.write(tmp_path / "a.m4a", audio.sweep(5, 44_100), 44_100)
     pool = pool_of(memory_mib=160, slot_bytes=1 << 28)
-    assert send(pool, music, Cut(16_000, 1 << 27, "full")).wait().code == OutOfMemory.code
+    assert send(pool, music, Windowing(16_000, 1 << 27, "full")).wait().code == OutOfMemory.code
     assert send(pool, music).wait() is None
     assert send(pool, os.fsencode(m4a)).wait() is None  # PyAV fits, too
 
@@ -298,7 +298,7 @@ def test_nothing_is_left_open(music):
 PARENT = """
 import os, sys, time
 from worker.decode.pool import DecodePool
-from worker.decode.windows import Cut
+from worker.decode.windows import Windowing
 
 class Sink:
     def windows(self, block): print("windows", flush=True)
@@ -308,7 +308,7 @@ class Sink:
 pool = DecodePool(2)
 print("started", flush=True)
 for path in sys.argv[1:]:
-    pool.submit(os.fsencode(path), Cut(16_000, 16_000, "full"), Sink())
+    pool.submit(os.fsencode(path), Windowing(16_000, 16_000, "full"), Sink())
 time.sleep(60)
 """
 

@@ -13,31 +13,31 @@ from tests.support import audio
 from tests.support.paths import DATA
 from worker.decode import audio_file
 from worker.decode.readers.adts import adts_index
-from worker.decode.readers.base import Broken
-from worker.decode.readers.ffmpeg import ContainerReader
+from worker.decode.readers.base import ReaderError
+from worker.decode.readers.ffmpeg import FfmpegReader
 from worker.decode.windows import read_windows
 from worker.errors import Empty, Missing, OutOfMemory, Silent, TrackError, Undecodable, Unreadable
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
-MUSICNN = Cut(16_000, 47_872)
-FINE = Cut(16_000, 1_600)
-FINE_FULL = Cut(16_000, 1_600, "full")
+MUSICNN = Windowing(16_000, 47_872)
+FINE = Windowing(16_000, 1_600)
+FINE_FULL = Windowing(16_000, 1_600, "full")
 NOISE = np.random.default_rng(7).bytes(200_000)
 LOSSY = ["ogg", "opus", "mp3", "m4a", "aac", "webm"]
 LOSSLESS = ["wav", "flac", "wv", "ape"]
 APE = DATA / "sweep.ape"  # at level 0.05 and 8 kHz, stereo; PyAV cannot write it
 
 
-def windows(path, cut=MUSICNN, limit=16):
-    return np.concatenate([block.pcm for block in read_windows(os.fsencode(path), cut, limit)])
+def windows(path, windowing=MUSICNN, limit=16):
+    return np.concatenate([block.pcm for block in read_windows(os.fsencode(path), windowing, limit)])
 
 
 def rate_for(kind):
     return {"opus": 48_000, "webm": 48_000, "ape": 8_000}.get(kind, 44_100)
 
 
-def reference(samples, rate, cut=MUSICNN):
-    resampled = soxr.resample(samples, rate, cut.sample_rate, "HQ")
+def reference(samples, rate, windowing=MUSICNN):
+    resampled = soxr.resample(samples, rate, windowing.sample_rate, "HQ")
     return np.clip(np.rint(resampled * 32768), -32768, 32767).astype(np.int16)
 
 
@@ -77,7 +77,7 @@ def test_lossless_regions_are_those_of_the_whole_track_resampled(tracks, kind):
     else:
         samples = sf.read(tracks(kind), dtype="float32")[0]
     whole = reference(samples, rate_for(kind))
-    starts = [places[0].start for places in MUSICNN.regions(60 * 16_000)]
+    starts = [positions[0].start for positions in MUSICNN.regions(60 * 16_000)]
     expected = np.concatenate([whole[start : start + 3 * 47_872] for start in starts])
     assert np.abs(windows(tracks(kind)).ravel().astype(int) - expected).max() <= 1
 
@@ -85,8 +85,8 @@ def test_lossless_regions_are_those_of_the_whole_track_resampled(tracks, kind):
 @pytest.mark.parametrize("kind", LOSSY)
 def test_seeking_gives_what_reading_on_gives(tracks, kind):
     whole, regions = windows(tracks(kind), FINE_FULL).ravel(), windows(tracks(kind), FINE)
-    with audio_file.Track(os.fsencode(tracks(kind)), FINE.hears_hz) as track:
-        starts = [places[0].start for places in FINE.regions(track.length(16_000))]
+    with audio_file.AudioFile(os.fsencode(tracks(kind)), FINE.max_frequency_hz) as track:
+        starts = [positions[0].start for positions in FINE.regions(track.length(16_000))]
     for start, region in zip(starts, np.split(regions, 3), strict=True):
         lags = range(-16, 17) if kind == "webm" else [0]  # Matroska's clock counts whole milliseconds
         off = [np.abs(region.ravel().astype(int) - whole[start + lag :][: region.size]).max() for lag in lags]
@@ -95,7 +95,7 @@ def test_seeking_gives_what_reading_on_gives(tracks, kind):
 
 @pytest.mark.parametrize("start, stop", [(1_000, 9_000), (100_000, 101_000), (70_000, 150_000), (470_000, 480_000)])
 def test_a_part_of_packets_that_last_seconds_is_what_the_whole_has_there(start, stop):
-    reader = ContainerReader(os.fsencode(APE))
+    reader = FfmpegReader(os.fsencode(APE))
     whole = np.concatenate(list(reader.blocks(0, None)))
     assert np.array_equal(np.concatenate(list(reader.blocks(start, stop))), whole[start:stop])
 
@@ -111,7 +111,7 @@ def test_adts_is_found_by_its_frames_whatever_lies_around_them(tracks, tmp_path,
     with av.open(str(path)) as file:
         packets = [packet.pos for packet in file.demux(audio=0) if packet.size]
     assert list(index.starts) == packets
-    reader = ContainerReader(os.fsencode(path))
+    reader = FfmpegReader(os.fsencode(path))
     whole = np.concatenate(list(reader.blocks(0, None)))
     assert reader.frames == len(whole) == 1024 * len(packets)
     for start in (0, 500, 1_000_000, 2_000_000):
@@ -136,8 +136,8 @@ def test_adts_whose_channels_change_is_used_up_to_there(tracks, tmp_path):
     path = tmp_path / "a.aac"
     path.write_bytes(tracks("aac").read_bytes() + stereo.read_bytes())
     assert adts_index(os.fsencode(path), 0) is None
-    reader, found = ContainerReader(os.fsencode(path)), []
-    with pytest.raises(Broken, match="channels change from 1 to 2"):
+    reader, found = FfmpegReader(os.fsencode(path)), []
+    with pytest.raises(ReaderError, match="channels change from 1 to 2"):
         found.extend(reader.blocks(50 * 44_100, None))
     assert 8 < sum(map(len, found)) / 44_100 < 12
 
@@ -154,14 +154,14 @@ def test_what_is_not_adts_has_no_index(tmp_path, data):
 def test_what_ffmpeg_misplaces_after_a_seek_is_read_from_its_beginning(tmp_path, kind, rate):
     quiet = audio.sweep(40, rate, level=0.01)  # so that a page of Ogg has many packets
     path = audio.write(tmp_path / f"a.{kind}", quiet, rate)
-    reader = ContainerReader(os.fsencode(path))
+    reader = FfmpegReader(os.fsencode(path))
     whole = np.concatenate(list(reader.blocks(0, None)))
     for start in (4 * rate, 21 * rate, 33 * rate, 12 * rate):
         assert np.array_equal(np.concatenate(list(reader.blocks(start, start + rate))), whole[start : start + rate])
 
 
 def test_wma_is_found_to_the_millisecond_of_its_clock(tracks):
-    reader = ContainerReader(os.fsencode(tracks("wma")))
+    reader = FfmpegReader(os.fsencode(tracks("wma")))
     whole = np.concatenate(list(reader.blocks(0, None)))
     for start in (200_000, 1_000_000, 2_000_000):
         region = np.concatenate(list(reader.blocks(start, start + 30_000)))
@@ -225,7 +225,7 @@ def test_eight_channels_are_averaged(tmp_path, codec, kind):
         frame.sample_rate, frame.pts = 48_000, 0
         file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
-    reader = ContainerReader(os.fsencode(path))
+    reader = FfmpegReader(os.fsencode(path))
     found = np.concatenate(list(reader.blocks(0, None)))
     assert np.abs(found[10_000:90_000]).max() == pytest.approx(np.abs(left).max() / 32768 / 8, rel=0.1)
 
@@ -343,7 +343,7 @@ def test_names_that_are_not_utf8(tmp_path, tracks, kind):
 
 def test_an_unreasonable_demand_for_memory_is_an_error_of_the_track(tracks):
     with pytest.raises(OutOfMemory, match="memory"):
-        windows(tracks("wav"), Cut(16_000, 1 << 50))
+        windows(tracks("wav"), Windowing(16_000, 1 << 50))
 
 
 def test_nothing_stays_open(tracks, tmp_path):

@@ -109,7 +109,7 @@ def test_pictures_and_top_genres_are_those_of_the_published_pipeline(windows, fe
     found = SpectrogramImage(values.shape[1])(first_frames(values, lengths), lengths).numpy()
     assert len(found) == PICTURES
     assert np.abs(found - expected).mean((1, 2, 3)).max() < 1e-4
-    network = checkpoints.fit(module, seeded_state(module))
+    network = checkpoints.build_with_weights(module, seeded_state(module))
     theirs, ours = (
         torch.cat([network.logits(batch) for batch in torch.from_numpy(pictures * 2 - 1).split(5)])
         for pictures in (expected, found)

@@ -5,7 +5,17 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.inference.batch_size import FLAT, GROW_AFTER, LEAST_S, SIZES, Probe, Profile, Sizer, is_flat, size_for
+from worker.inference.batch_size import (
+    GROW_AFTER,
+    MIN_BATCH_S,
+    RATE_TOLERANCE,
+    SIZES,
+    BatchCost,
+    BatchSizer,
+    Profile,
+    is_flat,
+    size_for,
+)
 from worker.jobs.prefetch import MOST_JOBS_HELD, jobs_to_hold
 
 MIB = 1 << 20
@@ -13,7 +23,7 @@ MIB = 1 << 20
 
 def linear(fixed: int, window: int, overhead_s: float = 0.002, window_s: float = 1e-4) -> Profile:
     """The profile of a device whose batches take overhead_s + n window_s, and fixed + n window bytes."""
-    return Profile(tuple(Probe(n, overhead_s + n * window_s, fixed + n * window) for n in SIZES))
+    return Profile(tuple(BatchCost(n, overhead_s + n * window_s, fixed + n * window) for n in SIZES))
 
 
 class Card:
@@ -53,17 +63,17 @@ def test_the_peak_of_some_windows_is_that_of_their_size(fixed, window, windows):
 
 @given(st.lists(st.floats(1e-4, 10), min_size=1, max_size=10))
 def test_the_best_batch_is_the_smallest_within_the_margin_that_lasts(seconds):
-    probes = [Probe(2**i, s, 0) for i, s in enumerate(seconds)]
-    best, fastest = Profile(tuple(probes)).best, max(probe.rate for probe in probes)
-    good = [probe for probe in probes if probe.rate >= (1 - FLAT) * fastest]
-    lasting = [probe.batch for probe in good if probe.seconds >= LEAST_S]
+    costs = [BatchCost(2**i, s, 0) for i, s in enumerate(seconds)]
+    best, fastest = Profile(tuple(costs)).best, max(cost.rate for cost in costs)
+    good = [cost for cost in costs if cost.rate >= (1 - RATE_TOLERANCE) * fastest]
+    lasting = [cost.batch for cost in good if cost.seconds >= MIN_BATCH_S]
     assert best == (min(lasting) if lasting else good[-1].batch)
 
 
 def test_a_rate_is_flat_when_two_batches_in_a_row_bring_nothing():
     rates = [100, 190, 300, 303, 302]
-    probes = [Probe(2**i, 2**i / rate, 0) for i, rate in enumerate(rates)]
-    assert [is_flat(probes[:count]) for count in range(1, 6)] == [False, False, False, False, True]
+    costs = [BatchCost(2**i, 2**i / rate, 0) for i, rate in enumerate(rates)]
+    assert [is_flat(costs[:count]) for count in range(1, 6)] == [False, False, False, False, True]
 
 
 @given(
@@ -76,7 +86,7 @@ def test_a_rate_is_flat_when_two_batches_in_a_row_bring_nothing():
 @settings(deadline=None)
 def test_every_window_is_predicted_once_whatever_the_card_does(fixed, window, lie, free, windows):
     """The profile is wrong by `lie`, and what is free changes at every step."""
-    sizer, card = Sizer(linear(fixed, window)), Card(fixed, window * lie, 0)
+    sizer, card = BatchSizer(linear(fixed, window)), Card(fixed, window * lie, 0)
     done, failures, step = [], 0, 0
     while len(done) < windows:
         card.free = free[step % len(free)]
@@ -98,7 +108,7 @@ def test_every_window_is_predicted_once_whatever_the_card_does(fixed, window, li
 
 @given(windows=st.integers(1, 256))
 def test_a_batch_that_fails_is_halved_down_to_the_cpu(windows):
-    sizer, seen = Sizer(linear(0, 1)), []
+    sizer, seen = BatchSizer(linear(0, 1)), []
     while windows:
         sizer.out_of_memory(windows)
         seen.append(size_for(windows))
@@ -110,7 +120,7 @@ def test_a_batch_that_fails_is_halved_down_to_the_cpu(windows):
 
 @given(start=st.integers(1, 256))
 def test_the_limit_grows_back_step_by_step_to_the_best_and_no_further(start):
-    sizer = Sizer(linear(0, 1))
+    sizer = BatchSizer(linear(0, 1))
     sizer.out_of_memory(2 * start)
     limits = [sizer.limit]
     for _ in range(200):
@@ -122,7 +132,7 @@ def test_the_limit_grows_back_step_by_step_to_the_best_and_no_further(start):
 
 
 def test_batches_that_are_not_full_say_nothing_of_the_limit():
-    sizer = Sizer(linear(0, 1))
+    sizer = BatchSizer(linear(0, 1))
     sizer.out_of_memory(64)
     for _ in range(100):
         sizer.went_well(24)
@@ -131,7 +141,7 @@ def test_batches_that_are_not_full_say_nothing_of_the_limit():
 
 def test_a_model_that_could_not_be_measured_starts_small():
     assert Profile().best == 16 and Profile().fitting(0) == 16 and Profile().peak_bytes(7) == 0
-    one = Profile((Probe(1, 0.01, 100 * MIB),))
+    one = Profile((BatchCost(1, 0.01, 100 * MIB),))
     assert one.best == 1 and one.fitting(99 * MIB) == 0 and one.fitting(100 * MIB) == 1
 
 

@@ -10,8 +10,8 @@ import torch
 
 from worker.errors import Unclassifiable
 from worker.inference.engine import Engine
-from worker.inference.requests import Ticket
-from worker.jobs.peak_pass import Replay
+from worker.inference.requests import WindowRequest
+from worker.jobs.peak_pass import PeakPass
 from worker.models import checkpoints
 from worker.models.checkpoints import Model
 
@@ -23,12 +23,12 @@ class Answers:
         self.taken, self.scored, self.refused = [], {}, {}
         self._done = threading.Semaphore(0)
 
-    def ticket(self, name, pcm) -> Ticket:
-        return Ticket(pcm, lambda: self.taken.append(name), lambda p: self._end(self.scored, name, p.copy()),
+    def request(self, name, pcm) -> WindowRequest:
+        return WindowRequest(pcm, lambda: self.taken.append(name), lambda p: self._end(self.scored, name, p.copy()),
                       lambda e: self._end(self.refused, name, e))  # fmt: skip
 
-    def _end(self, kind, name, value):
-        kind[name] = value
+    def _end(self, names, name, value):
+        names[name] = value
         self._done.release()
 
     def wait(self, count):
@@ -38,7 +38,7 @@ class Answers:
 
 @pytest.fixture(scope="module")
 def model():
-    return checkpoints.load(checkpoints.find("musicnn"), "cpu")
+    return checkpoints.load_model(checkpoints.find_checkpoint("musicnn"), "cpu")
 
 
 def noise(windows, window, seed):
@@ -46,11 +46,11 @@ def noise(windows, window, seed):
 
 
 def test_probabilities_do_not_depend_on_the_company_in_a_batch(model):
-    engine, answers = Engine(model, "cpu", lanes=2), Answers()
+    engine, answers = Engine(model, "cpu", threads=2), Answers()
     tracks = {seed: noise(1 + seed % 4, model.window, seed) for seed in range(12)}
     tracks["long"] = noise(40, model.window, 99)
     for name, pcm in tracks.items():
-        engine.submit(answers.ticket(name, pcm))
+        engine.submit(answers.request(name, pcm))
     answers.wait(len(tracks))
     engine.close()
     assert sorted(map(str, answers.taken)) == sorted(map(str, tracks))
@@ -62,13 +62,13 @@ def test_probabilities_do_not_depend_on_the_company_in_a_batch(model):
 
 
 def test_close_predicts_what_was_submitted(model):
-    engine, answers = Engine(model, "cpu", lanes=1), Answers()
+    engine, answers = Engine(model, "cpu", threads=1), Answers()
     for name in range(20):
-        engine.submit(answers.ticket(name, noise(2, model.window, name)))
+        engine.submit(answers.request(name, noise(2, model.window, name)))
     engine.close()
     assert len(answers.scored) == 20
     with pytest.raises(RuntimeError, match="closed"):
-        engine.submit(answers.ticket("late", noise(1, model.window, 0)))
+        engine.submit(answers.request("late", noise(1, model.window, 0)))
 
 
 class Picky(torch.nn.Module):
@@ -81,9 +81,9 @@ class Picky(torch.nn.Module):
 
 
 def test_a_batch_that_fails_is_refused_and_the_next_one_goes_on(model):
-    engine, answers = Engine(Model(model.checkpoint, Picky(), 16_000, 8, (), ""), "cpu", lanes=1), Answers()
-    engine.submit(answers.ticket("loud", np.full((9, 8), 32_000, np.int16)))
-    engine.submit(answers.ticket("quiet", np.full((9, 8), 16, np.int16)))
+    engine, answers = Engine(Model(model.checkpoint, Picky(), 16_000, 8, (), ""), "cpu", threads=1), Answers()
+    engine.submit(answers.request("loud", np.full((9, 8), 32_000, np.int16)))
+    engine.submit(answers.request("quiet", np.full((9, 8), 16, np.int16)))
     answers.wait(2)
     engine.close()
     assert isinstance(answers.refused["loud"], Unclassifiable)
@@ -91,13 +91,13 @@ def test_a_batch_that_fails_is_refused_and_the_next_one_goes_on(model):
 
 
 def test_a_callback_that_raises_does_not_stop_the_engine(model):
-    engine, answers = Engine(model, "cpu", lanes=1), Answers()
+    engine, answers = Engine(model, "cpu", threads=1), Answers()
 
     def fail(_):
         raise OSError("no")
 
-    engine.submit(Ticket(noise(9, model.window, 1), lambda: None, fail, fail))
-    engine.submit(answers.ticket("next", noise(9, model.window, 2)))
+    engine.submit(WindowRequest(noise(9, model.window, 1), lambda: None, fail, fail))
+    engine.submit(answers.request("next", noise(9, model.window, 2)))
     answers.wait(1)
     engine.close()
     assert list(answers.scored) == ["next"]
@@ -114,17 +114,17 @@ class Loudness(torch.nn.Module):
 
 
 @pytest.fixture
-def framed(model):
-    engine = Engine(Model(model.checkpoint, Loudness(), 16_000, 8, (), "", hop=2), "cpu", lanes=2)
+def by_frames(model):
+    engine = Engine(Model(model.checkpoint, Loudness(), 16_000, 8, (), "", hop=2), "cpu", threads=2)
     yield engine
     engine.close()
 
 
-def test_frames_and_peaks_stay_with_their_windows(framed):
+def test_frames_and_peaks_stay_with_their_windows(by_frames):
     answers = Answers()
     for name in range(40):
-        ticket = answers.ticket(name, np.full((1 + name % 4, 8), 16 * name, np.int16))
-        framed.submit(replace(ticket, frames=name, peak=name / 2, wants_peak=name % 3 == 0))
+        request = answers.request(name, np.full((1 + name % 4, 8), 16 * name, np.int16))
+        by_frames.submit(replace(request, frames=name, peak=name / 2, wants_peak=name % 3 == 0))
     answers.wait(40)
     for name, found in answers.scored.items():
         expected = [16 * name / 32_768 + name] if name % 3 == 0 else [[name, name / 2]]
@@ -156,10 +156,10 @@ def block(value, frames=4, edge=False, windows=2):
 
 
 @pytest.mark.parametrize("memory", [1 << 20, 1])
-def test_a_replay_holds_windows_until_the_peak_of_all_is_known(framed, monkeypatch, memory):
+def test_a_replay_holds_windows_until_the_peak_of_all_is_known(by_frames, monkeypatch, memory):
     monkeypatch.setattr("worker.jobs.peak_pass.MEMORY_BYTES", memory)
     scores = Scores()
-    replay = Replay(framed, scores)
+    replay = PeakPass(by_frames, scores)
     for value, edge in ((100, True), (200, False), (300, False), (32_000, True)):
         replay.windows(block(value, edge=edge))
     assert not scores.seen
@@ -170,16 +170,16 @@ def test_a_replay_holds_windows_until_the_peak_of_all_is_known(framed, monkeypat
     assert [peak for _, _, peak in scores.seen] == pytest.approx([32_000 / 32_768 + 4] * 2)
 
 
-def test_a_replay_of_a_track_that_fails_says_so_once(framed):
+def test_a_replay_of_a_track_that_fails_says_so_once(by_frames):
     scores, error = Scores(), Unclassifiable("no")
-    replay = Replay(framed, scores)
+    replay = PeakPass(by_frames, scores)
     replay.windows(block(100))
     replay.failed(error)
     replay.failed(Unclassifiable("again"))
     assert scores.ended.wait(10) and scores.error is error and not scores.seen
 
 
-def test_a_replay_without_windows_ends(framed):
+def test_a_replay_without_windows_ends(by_frames):
     scores = Scores()
-    Replay(framed, scores).end()
+    PeakPass(by_frames, scores).end()
     assert scores.ended.wait(10) and scores.error is None

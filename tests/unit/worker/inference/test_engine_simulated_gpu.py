@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from tests.conftest import wait_until
 from worker.errors import Unclassifiable
-from worker.inference.batch_size import SIZES, Probe, Profile, size_for
+from worker.inference.batch_size import SIZES, BatchCost, Profile, size_for
 from worker.inference.engine import Engine
-from worker.inference.executors import Cpu
-from worker.inference.requests import Ticket
+from worker.inference.executors import CpuExecutor
+from worker.inference.requests import WindowRequest
 from worker.models.checkpoints import Checkpoint, Model
 
 SAMPLES = 4
 POISON = 32_000  # windows of it break the batch they are in, when its results are read
-PROFILE = Profile(tuple(Probe(size, 0.01 + size * 1e-3, size) for size in SIZES[:7]))  # a byte a window
+PROFILE = Profile(tuple(BatchCost(size, 0.01 + size * 1e-3, size) for size in SIZES[:7]))  # a byte a window
 
 
 class Mirror(torch.nn.Module):
@@ -32,10 +32,10 @@ class Mirror(torch.nn.Module):
         return waveform[:, :2] * 32_768
 
 
-class SimulatedGpu(Cpu):
+class SimulatedGpu(CpuExecutor):
     """A GPU on which what is free changes at every look, and may be less at the next."""
 
-    borrows = True
+    reads_in_place = True
 
     def __init__(self, model, free):
         super().__init__(model)
@@ -53,7 +53,7 @@ class SimulatedGpu(Cpu):
         output = super().start(batch)()
 
         def wait():
-            if any((piece.needed[:, 0] == POISON).any() for piece in batch.pieces):
+            if any((slice_.needed[:, 0] == POISON).any() for slice_ in batch.slices):
                 raise RuntimeError("the kernel did not like it")
             return output
 
@@ -70,10 +70,10 @@ class Tracks:
             self.pcm[name % len(sizes)][0] = POISON
         self.taken: list[int] = []
 
-    def tickets(self):
+    def requests(self):
         for name, pcm in enumerate(self.pcm):
             answer = self.answers[name].append
-            yield Ticket(pcm, lambda name=name: self.taken.append(name), lambda p, a=answer: a(p.copy()), answer)
+            yield WindowRequest(pcm, lambda name=name: self.taken.append(name), lambda p, a=answer: a(p.copy()), answer)
 
 
 MIRROR = Model(Checkpoint("mirror", "1", None, ""), Mirror(), 8, SAMPLES, (), "")
@@ -83,12 +83,12 @@ def simulated(free, model=MIRROR, profile=PROFILE):
     """An engine on a simulated GPU, beside a CPU that has MIRROR."""
     with ExitStack() as stack:
         stack.enter_context(
-            patch("worker.inference.engine.Gpu", lambda model, device, margin: SimulatedGpu(model, free))
+            patch("worker.inference.engine.GpuExecutor", lambda model, device, margin: SimulatedGpu(model, free))
         )
         stack.enter_context(patch("worker.inference.engine.profiler.profile", lambda *_: profile))
         stack.enter_context(patch("worker.inference.engine.GATHER_S", 0.001))
-        engine = Engine(model, "cuda:0", lanes=1)
-    engine._cpu = Cpu(MIRROR)
+        engine = Engine(model, "cuda:0", threads=1)
+    engine._cpu = CpuExecutor(MIRROR)
     return engine
 
 
@@ -100,8 +100,8 @@ def simulated(free, model=MIRROR, profile=PROFILE):
 @settings(deadline=None, max_examples=60)
 def test_every_window_is_predicted_once_and_only_what_fails_by_itself_is_refused(sizes, free, poisoned):
     engine, tracks = simulated(free), Tracks(sizes, poisoned)
-    for ticket in tracks.tickets():
-        engine.submit(ticket)
+    for request in tracks.requests():
+        engine.submit(request)
     engine.close()
     assert sorted(tracks.taken) == list(range(len(sizes)))
     for name, pcm in enumerate(tracks.pcm):
@@ -112,8 +112,8 @@ def test_every_window_is_predicted_once_and_only_what_fails_by_itself_is_refused
 
 def test_a_ticket_that_breaks_its_batch_is_refused_alone():
     engine, tracks = simulated([40]), Tracks([3, 2, 4], (1,))
-    for ticket in tracks.tickets():
-        engine.submit(ticket)
+    for request in tracks.requests():
+        engine.submit(request)
     engine.close()
     assert [type(answers[0]).__name__ for answers in tracks.answers.values()] == [
         "ndarray",
@@ -134,8 +134,8 @@ def test_what_is_too_large_for_amp_is_predicted_in_float32():
     lowered = Model(Checkpoint("mirror", "1", None, ""), Shallow(), 8, SAMPLES, (), "", dtype="float16")
     engine, tracks = simulated([40], lowered), Tracks([2, 3], ())
     tracks.pcm[1][1] = 700
-    for ticket in tracks.tickets():
-        engine.submit(ticket)
+    for request in tracks.requests():
+        engine.submit(request)
     engine.close()
     assert all(np.array_equal(tracks.answers[name][0], pcm[:, :2]) for name, pcm in enumerate(tracks.pcm))
     assert engine.counters.on_cpu == 0
@@ -156,25 +156,25 @@ def test_whatever_a_model_raises_costs_only_the_ticket_it_is_raised_for():
         Tracks([2, 3], ()),
     )
     tracks.pcm[0][0] = 700
-    for ticket in tracks.tickets():
-        engine.submit(ticket)
+    for request in tracks.requests():
+        engine.submit(request)
     engine.close()
     assert isinstance(tracks.answers[0][0], Unclassifiable) and "too loud" in str(tracks.answers[0][0])
     assert np.array_equal(tracks.answers[1][0], tracks.pcm[1][:, :2])
 
 
-CROWDED = Profile(PROFILE.probes[:3], complete=False)
+CROWDED = Profile(PROFILE.costs[:3], complete=False)
 
 
 def test_when_others_have_left_the_card_larger_batches_are_tried():
     engine, tracks = simulated([400], profile=CROWDED), Tracks([4, 4, 32], ())
     engine._again_at = 0
-    first, *others = tracks.tickets()
+    first, *others = tracks.requests()
     with patch("worker.inference.engine.profiler.profile", lambda *_: PROFILE):
         engine.submit(first)
         wait_until(lambda: engine.counters.best == PROFILE.best)
-    for ticket in others:
-        engine.submit(ticket)
+    for request in others:
+        engine.submit(request)
     engine.close()
     assert all(np.array_equal(tracks.answers[name][0], pcm[:, :2]) for name, pcm in enumerate(tracks.pcm))
 
@@ -182,16 +182,16 @@ def test_when_others_have_left_the_card_larger_batches_are_tried():
 def test_while_the_card_is_crowded_nothing_is_tried_again():
     engine, tracks = simulated([5], profile=CROWDED), Tracks([4, 4], ())
     engine._again_at = 0
-    for ticket in tracks.tickets():
-        engine.submit(ticket)
+    for request in tracks.requests():
+        engine.submit(request)
     engine.close()
     assert engine._again_at > 0 and engine._sizer.profile is CROWDED
 
 
 def test_without_room_for_a_window_the_cpu_takes_it_and_it_is_counted():
     engine, tracks = simulated([0]), Tracks([3, 2], ())
-    for ticket in tracks.tickets():
-        engine.submit(ticket)
+    for request in tracks.requests():
+        engine.submit(request)
     engine.close()
     assert engine.counters.on_cpu == engine.counters.windows == 5
     assert all(np.array_equal(tracks.answers[name][0], pcm[:, :2]) for name, pcm in enumerate(tracks.pcm))
@@ -199,8 +199,8 @@ def test_without_room_for_a_window_the_cpu_takes_it_and_it_is_counted():
 
 def test_memory_that_ends_between_the_look_and_the_batch_is_counted_and_the_limit_follows():
     engine, tracks = simulated([5, 32]), Tracks([32], ())  # looks alternate: 32 are seen, 5 are there
-    for ticket in tracks.tickets():
-        engine.submit(ticket)
+    for request in tracks.requests():
+        engine.submit(request)
     engine.close()
     assert engine.counters.out_of_memory > 0 and engine.counters.on_cpu == 0
     assert engine.counters.limit < engine.counters.best == 32
@@ -213,7 +213,7 @@ def broken(*_):
     raise {error}
 SimulatedGpu.{method} = broken
 engine = simulated([40])
-for ticket in Tracks([2, 2], (0,)).tickets():
+for ticket in Tracks([2, 2], (0,)).requests():
     engine.submit(ticket)
 engine.close()
 """
@@ -235,8 +235,8 @@ def test_an_engine_that_cannot_go_on_ends_its_process(method, error, said):
 
 def test_the_limit_that_is_shown_is_what_fits_now():
     engine, tracks = simulated([9]), Tracks([4], ())
-    for ticket in tracks.tickets():
-        engine.submit(ticket)
+    for request in tracks.requests():
+        engine.submit(request)
     engine.close()
     assert engine.counters.limit == engine._sizer.profile.fitting(9) < engine.counters.best
     assert engine.counters.out_of_memory == 0
@@ -262,11 +262,11 @@ def test_a_model_is_measured_in_the_thread_that_predicts():
 
     with (
         patch("worker.inference.engine.profiler.profile", note),
-        patch("worker.inference.engine.Gpu", lambda model, *_: Noting(model, note)),
+        patch("worker.inference.engine.GpuExecutor", lambda model, *_: Noting(model, note)),
     ):
-        engine = Engine(MIRROR, "cuda:0", lanes=1)
-    for ticket in Tracks([4, 4], ()).tickets():
-        engine.submit(ticket)
+        engine = Engine(MIRROR, "cuda:0", threads=1)
+    for request in Tracks([4, 4], ()).requests():
+        engine.submit(request)
     engine.close()
     assert len(threads) >= 2 and len({*threads, threading.get_ident()}) == 2
 
@@ -274,9 +274,9 @@ def test_a_model_is_measured_in_the_thread_that_predicts():
 def test_whoever_wants_an_engine_is_told_why_there_is_none():
     before = threading.active_count()
     with (
-        patch("worker.inference.engine.Gpu", lambda model, *_: SimulatedGpu(model, [40])),
+        patch("worker.inference.engine.GpuExecutor", lambda model, *_: SimulatedGpu(model, [40])),
         patch("worker.inference.engine.profiler.profile", side_effect=RuntimeError("CUDA out of memory")),
         pytest.raises(RuntimeError, match="out of memory"),
     ):
-        Engine(MIRROR, "cuda:0", lanes=1)
+        Engine(MIRROR, "cuda:0", threads=1)
     wait_until(lambda: threading.active_count() <= before)

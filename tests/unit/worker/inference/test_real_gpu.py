@@ -10,12 +10,12 @@ from genremill.bench.random_weights import seeded_state
 from worker.features.picture import SpectrogramImage, first_frames
 from worker.inference import profiler
 from worker.inference.engine import Engine
-from worker.inference.executors import Gpu, pin
-from worker.inference.requests import Ticket
+from worker.inference.executors import GpuExecutor, pin
+from worker.inference.requests import WindowRequest
 from worker.models import checkpoints, precision, registry
 from worker.models.checkpoints import Model
 from worker.models.networks import vgg, vit
-from worker.windowing import REGIONS, Native
+from worker.windowing import REGIONS, NativeLayout
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -72,14 +72,16 @@ def pinned():
 def load(name: str, device: str, amp: str = "off") -> Model:
     """A model on a device, with seeded weights where none are shipped."""
     if name == "musicnn":
-        return checkpoints.load(checkpoints.find(name), device, amp)
-    module = registry.load_module(registry.find(name))
-    return checkpoints.assemble(None, module, checkpoints.fit(module, STATES[name]()), module.LABELS, device, amp)
+        return checkpoints.load_model(checkpoints.find_checkpoint(name), device, amp)
+    module = registry.import_model_module(registry.find_model(name))
+    return checkpoints.assemble(
+        None, module, checkpoints.build_with_weights(module, STATES[name]()), module.LABELS, device, amp
+    )
 
 
-def predict(model: Model, device: str, pcm: np.ndarray, native: Native | None = None) -> np.ndarray:
-    engine, found = Engine(model, device, lanes=1), []
-    engine.submit(Ticket(pcm, lambda: None, lambda p: found.append(p.copy()), found.append, 490, native=native))
+def predict(model: Model, device: str, pcm: np.ndarray, native: NativeLayout | None = None) -> np.ndarray:
+    engine, found = Engine(model, device, threads=1), []
+    engine.submit(WindowRequest(pcm, lambda: None, lambda p: found.append(p.copy()), found.append, 490, native=native))
     engine.close()
     return found[0]
 
@@ -104,7 +106,7 @@ def test_mixed_precision_stays_close_to_float32(name, amp):
 @torch.inference_mode()
 def test_the_memory_of_a_batch_is_foreseen(name):
     model = load(name, "cuda:0", "auto")
-    gpu = Gpu(model, torch.device("cuda:0"), 0)
+    gpu = GpuExecutor(model, torch.device("cuda:0"), 0)
     foreseen, weights = profiler.profile(model, gpu, None), torch.cuda.memory_allocated()
     for batch in (3, 12, 24, 48, 96):
         _, peak_bytes = profiler._try(model, gpu, batch)
@@ -113,11 +115,11 @@ def test_the_memory_of_a_batch_is_foreseen(name):
 
 def test_windows_are_copied_while_the_batch_before_them_is_computed_on(pinned):
     model = load("vit_b_16_mel", "cuda:0", "off")  # slow enough for the next batch to be staged and copied in that time
-    engine, scored = Engine(model, "cuda:0", lanes=1), []
+    engine, scored = Engine(model, "cuda:0", threads=1), []
     pcm = pinned(np.resize(music(16, model.window), (engine.counters.best, model.window)))  # a batch by itself
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA], acc_events=True) as seen:
         for _ in range(12):
-            engine.submit(Ticket(pcm, lambda: None, scored.append, scored.append, frames=490))
+            engine.submit(WindowRequest(pcm, lambda: None, scored.append, scored.append, frames=490))
         engine.close()
     spans = [(event.name, event.time_range.start, event.time_range.end) for event in seen.events()]
     copies = [(start, end) for name, start, end in spans if "HtoD" in name and "Pinned" in name and end - start > 100]
@@ -129,7 +131,7 @@ def test_windows_are_copied_while_the_batch_before_them_is_computed_on(pinned):
 @torch.inference_mode()
 def test_a_third_batch_waits_for_the_first():
     model = load("vit_b_16_mel", "cuda:0", "off")  # slow enough for several batches to be started in that time
-    gpu, batch = Gpu(model, torch.device("cuda:0"), 0), profiler._noise(model, 48)
+    gpu, batch = GpuExecutor(model, torch.device("cuda:0"), 0), profiler._noise(model, 48)
     gpu.start(batch)()
     for _ in range(4):
         first = gpu._started[0]
@@ -144,16 +146,16 @@ def test_a_third_batch_waits_for_the_first():
 @pytest.mark.parametrize("name", ["musicnn", *STATES])
 def test_regions_as_the_file_has_them_give_what_the_cpu_gives(name, rate, channels, pinned):
     cpu, gpu = load(name, "cpu"), load(name, "cuda:0")
-    cut = cpu.cut()
-    frames = int((cut.region_windows * cut.stride + cut.window) / cut.sample_rate * rate)
+    windowing = cpu.windowing()
+    frames = int((windowing.region_windows * windowing.stride + windowing.window) / windowing.sample_rate * rate)
     mono = music(REGIONS, frames)
     pcm = pinned(np.stack([mono] * channels, 2))
-    native = Native(rate, (0, 7, 300), cut.region_windows, cut.stride)
+    native = NativeLayout(rate, (0, 7, 300), windowing.region_windows, windowing.stride)
     found = [predict(model, device, pcm, native) for model, device in ((cpu, "cpu"), (gpu, "cuda:0"))]
     assert len(found[0]) == len(native) and np.abs(found[0] - found[1]).max() < 0.01
 
 
 def test_a_network_that_cannot_cast_itself_runs_under_autocast():
     plain = torch.nn.Linear(8, 8).cuda()
-    assert precision.lower(plain, torch.bfloat16) is torch.bfloat16
+    assert precision.cast_to(plain, torch.bfloat16) is torch.bfloat16
     assert plain.weight.dtype == torch.float32 and plain(torch.ones(1, 8, device="cuda")).dtype == torch.bfloat16

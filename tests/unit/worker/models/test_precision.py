@@ -11,16 +11,16 @@ from genremill.sample.long_track import compose_long
 from worker.decode.windows import read_windows
 from worker.models import checkpoints, precision, registry
 from worker.models.networks import vgg
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
 CPU = torch.device("cpu")
 
 
 def network(name: str) -> torch.nn.Module:
-    module = registry.load_module(registry.find(name))
+    module = registry.import_model_module(registry.find_model(name))
     if name == "musicnn":
-        return checkpoints.load(checkpoints.find(name), "cpu").network
-    return checkpoints.fit(module, seeded_state(module)).requires_grad_(False)
+        return checkpoints.load_model(checkpoints.find_checkpoint(name), "cpu").network
+    return checkpoints.build_with_weights(module, seeded_state(module)).requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +35,13 @@ def track(tmp_path_factory):
 )
 @torch.inference_mode()
 def test_probabilities_of_music_stay_within_a_hundredth(track, name, took):
-    module = registry.load_module(registry.find(name))
+    module = registry.import_model_module(registry.find_model(name))
     hop = 0 if name == "musicnn" else module.HOP
-    cut = Cut(module.SAMPLE_RATE, module.WINDOW, "regions", hop)
-    pcm = np.concatenate([windows.pcm.copy() for windows in read_windows(track, cut, 64)])
+    windowing = Windowing(module.SAMPLE_RATE, module.WINDOW, "regions", hop)
+    pcm = np.concatenate([windows.pcm.copy() for windows in read_windows(track, windowing, 64)])
     waveforms = torch.from_numpy(pcm) / 32_768
     full, lowered = network(name), network(name)
-    assert precision.lower(lowered, torch.bfloat16) is getattr(torch, took)
+    assert precision.cast_to(lowered, torch.bfloat16) is getattr(torch, took)
     expected, found = full(waveforms), lowered(waveforms)
     assert found.dtype == torch.float32
     assert 0 < (found - expected).abs().max() < 0.01
@@ -51,7 +51,7 @@ def test_probabilities_of_music_stay_within_a_hundredth(track, name, took):
 @torch.inference_mode()
 def test_folded_norms_give_the_same_logits():
     state = seeded_state(vgg)
-    plain, folded = (checkpoints.fit(vgg, state).requires_grad_(False) for _ in range(2))
+    plain, folded = (checkpoints.build_with_weights(vgg, state).requires_grad_(False) for _ in range(2))
     pictures = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
     folded.lower(torch.float32)
     expected = plain.logits(pictures)

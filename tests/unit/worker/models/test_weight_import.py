@@ -48,8 +48,8 @@ def refused(data_dir, source, *arguments, **options) -> str:
 def test_a_published_checkpoint(data_dir, vgg_state, tmp_path):
     found = weight_import.import_weights(saved(tmp_path / "save.pt", vgg_state))
     assert (found.checkpoint.name, found.classes, found.left_out) == ("vgg19_bn_cqt", 16, 0)
-    assert checkpoints.find("vgg19_bn_cqt") == found.checkpoint
-    model = checkpoints.load(found.checkpoint, "cpu")
+    assert checkpoints.find_checkpoint("vgg19_bn_cqt") == found.checkpoint
+    model = checkpoints.load_model(found.checkpoint, "cpu")
     assert (model.labels, model.sample_rate, model.hop) == (LABELS, 22_050, 512)
     assert all(torch.equal(value, vgg_state[name]) for name, value in model.network.state_dict().items())
 
@@ -74,7 +74,7 @@ def test_a_later_import_takes_the_place_of_an_earlier_one(tiny, data_dir, tmp_pa
         saved(tmp_path / "b.pt", {**tiny, "out.bias": torch.ones(3)}), "tiny"
     ).checkpoint
     assert first.sha256 != second.sha256
-    assert checkpoints.find("tiny") == second
+    assert checkpoints.find_checkpoint("tiny") == second
     assert len(stored(data_dir)) == 1
 
 
@@ -83,7 +83,7 @@ def test_labels_of_ones_own(data_dir, tmp_path):
     source = saved(tmp_path / "a.pt", seeded_state(vgg, "plain", classes=3))
     assert "--labels" in refused(data_dir, source)
     found = weight_import.import_weights(source, labels=tmp_path / "labels.txt")
-    labels = checkpoints.load(found.checkpoint, "cpu").labels
+    labels = checkpoints.load_model(found.checkpoint, "cpu").labels
     assert labels == (("Rock", "genre"), ("Jazz", "genre"), ("R & B", "genre"))
 
 
@@ -154,16 +154,16 @@ def test_a_stored_file_that_rots_is_noticed(tiny, data_dir, tmp_path):
     content[-1] ^= 1
     checkpoint.path.write_bytes(content)
     with pytest.raises(GenremillError, match="damaged"):
-        checkpoints.load(checkpoint, "cpu")
+        checkpoints.load_model(checkpoint, "cpu")
 
 
 def test_a_model_of_ones_own_changes_its_version_with_its_code(tiny, data_dir, tmp_path):
     weight_import.import_weights(saved(tmp_path / "a.pt", tiny), "tiny")
-    before = checkpoints.find("tiny")
+    before = checkpoints.find_checkpoint("tiny")
     file = data_dir / "models" / "tiny.py"
     file.write_text(file.read_text() + "\n# another formula\n")
-    assert checkpoints.find("tiny").version != before.version
-    assert [entry.name for entry in registry.every()] == [*registry.BUILT_IN, "tiny"]
+    assert checkpoints.find_checkpoint("tiny").version != before.version
+    assert [entry.name for entry in registry.list_models()] == [*registry.BUILT_IN, "tiny"]
 
 
 @pytest.mark.parametrize("code", ["import", "raise RuntimeError('no')", "SAMPLE_RATE = 1", "build = WINDOW = 1"])
@@ -180,5 +180,5 @@ def test_a_network_that_gives_no_probabilities(tiny, data_dir, tmp_path):
 
 def test_without_weights_it_says_how_to_get_them(data_dir):
     with pytest.raises(GenremillError, match="genremill models fetch vit_b_16_mel"):
-        checkpoints.find("vit_b_16_mel")
+        checkpoints.find_checkpoint("vit_b_16_mel")
     assert vit.build({}) is not None

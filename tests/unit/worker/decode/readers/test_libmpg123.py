@@ -11,17 +11,17 @@ import soundfile as sf
 from tests.support import audio
 from worker.decode import windows
 from worker.decode.readers import libmpg123
-from worker.decode.readers.base import Broken
-from worker.decode.readers.ffmpeg import ContainerReader
-from worker.decode.readers.libmpg123 import MpegReader
-from worker.decode.readers.libsndfile import SoundfileReader
+from worker.decode.readers.base import ReaderError
+from worker.decode.readers.ffmpeg import FfmpegReader
+from worker.decode.readers.libmpg123 import Mpg123Reader
+from worker.decode.readers.libsndfile import LibsndfileReader
 from worker.decode.readers.mp3_frames import INDEX_STEP, Frames, constant_frames, read_front, walk
 from worker.decode.windows import read_windows
-from worker.windowing import Cut
+from worker.windowing import Windowing
 
 pytestmark = pytest.mark.skipif(libmpg123.library() is None, reason="the system has no libmpg123")
 
-MUSICNN = Cut(16_000, 47_872)
+MUSICNN = Windowing(16_000, 47_872)
 SECONDS = 40
 EVERYTHING_HZ = 1e9
 
@@ -73,8 +73,8 @@ def write_with_ffmpeg(path, samples, rate, bit_rate):
             container.mux(stream.encode(part))
 
 
-def opened(path, hears_hz):
-    return MpegReader(path, os.open(path, os.O_RDONLY), hears_hz)
+def opened(path, max_frequency_hz):
+    return Mpg123Reader(path, os.open(path, os.O_RDONLY), max_frequency_hz)
 
 
 def read(reader, start=0, stop=None):
@@ -93,7 +93,7 @@ def data_of(path):
 def test_all_of_it_is_what_soundfile_gives(track):
     reader = opened(track, EVERYTHING_HZ)
     with Path(os.fsdecode(track)).open("rb") as file:
-        expected = read(SoundfileReader(file.fileno()))
+        expected = read(LibsndfileReader(file.fileno()))
     found = read(reader)
     assert reader.rate == rate_of(track) and SECONDS * reader.rate <= len(found) < (SECONDS + 0.1) * reader.rate
     assert b"without" in track or len(found) == len(expected)  # soundfile guesses the length, and stops there
@@ -102,9 +102,9 @@ def test_all_of_it_is_what_soundfile_gives(track):
     reader.close()
 
 
-@pytest.mark.parametrize("hears_hz", [EVERYTHING_HZ, 4_000])
-def test_a_seek_gives_what_reading_on_gives(track, hears_hz):
-    reader = opened(track, hears_hz)
+@pytest.mark.parametrize("max_frequency_hz", [EVERYTHING_HZ, 4_000])
+def test_a_seek_gives_what_reading_on_gives(track, max_frequency_hz):
+    reader = opened(track, max_frequency_hz)
     whole = read(reader)
     for share in (0.1, 0.5, 0.9, 0.3):
         start = int(share * reader.frames)
@@ -116,9 +116,11 @@ def test_half_the_rate_has_what_is_heard_and_is_taken_only_then(track):
     whole, half = opened(track, EVERYTHING_HZ), opened(track, 4_000)
     assert (whole.rate, half.rate) == (rate_of(track), rate_of(track) // 2)
     assert abs(whole.frames - 2 * half.frames) <= 1
-    cut = Cut(8_000, 40_000)
-    halved = np.concatenate([block.pcm for block in read_windows(track, cut, 99)])
-    complete = np.concatenate([block.pcm for block in read_windows(track, Cut(8_000, 40_000, band_hz=99_999), 99)])
+    windowing = Windowing(8_000, 40_000)
+    halved = np.concatenate([block.pcm for block in read_windows(track, windowing, 99)])
+    complete = np.concatenate(
+        [block.pcm for block in read_windows(track, Windowing(8_000, 40_000, band_hz=99_999), 99)]
+    )
     spectra = [np.abs(np.fft.rfft(pcm / 32768.0)) for pcm in (halved, complete)]  # half a sample apart: not the samples
     assert np.abs(spectra[0] - spectra[1]).max() < 0.02 * spectra[1].max()
     assert spectra[1].max() > 1
@@ -185,7 +187,7 @@ def test_without_the_library_soundfile_reads_it(track, monkeypatch):
 
 def test_what_is_no_mpeg_is_broken(tmp_path):
     path = audio.write(tmp_path / "a.flac", audio.sweep(1, 16_000), 16_000)
-    with pytest.raises(Broken):
+    with pytest.raises(ReaderError):
         opened(os.fsencode(path), 8_000)
 
 
@@ -196,7 +198,7 @@ def test_a_track_that_ends_early_is_broken(track, tmp_path):
     data = data_of(track)
     path.write_bytes(data[: len(data) // 2])
     reader = opened(os.fsencode(path), EVERYTHING_HZ)
-    with pytest.raises(Broken, match=r"ends at|cannot seek"):
+    with pytest.raises(ReaderError, match=r"ends at|cannot seek"):
         read(reader)
     reader.close()
 
@@ -221,7 +223,7 @@ def test_a_track_whose_channels_change_is_read_or_refused_but_kills_nobody(tmp_p
     path = tmp_path / "both.mp3"
     path.write_bytes(parts[0] + parts[1])
     assert next(read_windows(os.fsencode(path), MUSICNN, 99)).pcm.any()
-    reader = ContainerReader(os.fsencode(path))
-    with pytest.raises(Broken, match="channels change from 2 to 1"):
+    reader = FfmpegReader(os.fsencode(path))
+    with pytest.raises(ReaderError, match="channels change from 2 to 1"):
         read(reader)
     reader.close()

@@ -41,7 +41,7 @@ def test_the_published_head(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_state_dict_tells_the_head_and_the_classes(name, head, classes):
     state = seeded_state(NETWORKS[name], head, classes)
-    network = checkpoints.fit(NETWORKS[name], state)
+    network = checkpoints.build_with_weights(NETWORKS[name], state)
     assert shapes(network.state_dict()) == shapes(state)
     with torch.inference_mode():
         assert network.logits(torch.zeros(1, 3, 224, 224)).shape == (1, classes)
@@ -53,7 +53,7 @@ def test_the_state_dict_tells_the_head_and_the_classes(name, head, classes):
 def test_outputs_are_torchvisions(name, head):
     torchvision = pytest.importorskip("torchvision")
     state = seeded_state(NETWORKS[name], head)
-    ours = checkpoints.fit(NETWORKS[name], state)
+    ours = checkpoints.build_with_weights(NETWORKS[name], state)
     theirs = getattr(torchvision.models, name)(num_classes=16)
     if head == "published" and name == "vit_b_16":
         theirs.heads.head = ours.heads.head

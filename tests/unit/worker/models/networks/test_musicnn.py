@@ -21,7 +21,7 @@ def reference():
 
 @pytest.fixture(scope="module")
 def model():
-    return checkpoints.load(checkpoints.find("musicnn"), "cpu")
+    return checkpoints.load_model(checkpoints.find_checkpoint("musicnn"), "cpu")
 
 
 def test_labels_are_the_originals_in_its_order(reference, model):
@@ -80,4 +80,4 @@ def test_a_window_gives_just_its_frames(model):
 
 def test_an_unknown_model_names_those_there_are():
     with pytest.raises(GenremillError, match="musicnn"):
-        registry.find("musicn")
+        registry.find_model("musicn")
