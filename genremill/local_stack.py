@@ -24,6 +24,7 @@ from producer.scan import Scan
 from settings import GenremillError, Settings
 from worker import celery, supervisor
 from worker.gpu.devices import choose_devices
+from worker.python_process import python_command, python_environment
 
 REDIS_START_S = 10
 FLOWER_TASKS = 20_000  # Flower keeps so many in memory, 8.6 kB each
@@ -89,7 +90,7 @@ def _answers(path: Path) -> bool:
 
 def start_flower(address: str, port: int, log: Path) -> subprocess.Popen:
     """Flower, at the stack's broker."""
-    command = [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--address={address}", f"--port={port}"]
+    command = python_command("worker.celery_command", "flower", f"--address={address}", f"--port={port}")
     command += [
         f"--tasks_columns={FLOWER_COLUMNS}",
         f"--max_tasks={FLOWER_TASKS}",
@@ -103,6 +104,7 @@ def _spawn(command: list[str], log: Path, end: signal.Signals) -> subprocess.Pop
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
+            env=python_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -14,7 +14,7 @@ VISIBILITY_TIMEOUT_S = 90  # a message that is held and not renewed for so long 
 TASK = "worker.tasks.classify"
 MOST_JOBS = 16  # job threads of a worker; how many it holds is the keeper's decision
 
-app = Celery("genremill")
+app = Celery("genremill", fixups=[])  # the one for Django imports from the working directory
 app.conf.update(
     broker_url=settings.load().broker,
     broker_connection_retry_on_startup=True,

@@ -1,15 +1,15 @@
 """What can be wrong with one track. Each costs that track alone.
 
 TrackError                   code, and one sentence that says what happened and what to do
-├── Missing                  the file is gone since it was scanned
-├── Unreadable               the operating system refuses to open it
-├── Empty                    no bytes, or a header without audio
-├── Undecodable              no decoder makes sense of it
-├── Silent                   nothing audible in it
-├── TimedOut                 the decoder passed its deadline
-├── Crashed                  the decoder's process died
-├── OutOfMemory              the decoder passed its memory limit
-└── Unclassifiable           the model refused its windows
+├── MissingFileError                  the file is gone since it was scanned
+├── UnreadableFileError               the operating system refuses to open it
+├── NoAudioError                    no bytes, or a header without audio
+├── UndecodableError              no decoder makes sense of it
+├── SilentError                   nothing audible in it
+├── DecodeTimeoutError                 the decoder passed its deadline
+├── DecoderCrashedError                  the decoder's process died
+├── DecoderOutOfMemoryError              the decoder passed its memory limit
+└── UnclassifiableError           the model refused its windows
 """
 
 
@@ -19,39 +19,39 @@ class TrackError(Exception):
     code = "failed"
 
 
-class Missing(TrackError):
+class MissingFileError(TrackError):
     code = "missing"
 
 
-class Unreadable(TrackError):
+class UnreadableFileError(TrackError):
     code = "unreadable"
 
 
-class Empty(TrackError):
+class NoAudioError(TrackError):
     code = "empty"
 
 
-class Undecodable(TrackError):
+class UndecodableError(TrackError):
     code = "undecodable"
 
 
-class Silent(TrackError):
+class SilentError(TrackError):
     code = "silent"
 
 
-class TimedOut(TrackError):
+class DecodeTimeoutError(TrackError):
     code = "timed_out"
 
 
-class Crashed(TrackError):
+class DecoderCrashedError(TrackError):
     code = "crashed"
 
 
-class OutOfMemory(TrackError):
+class DecoderOutOfMemoryError(TrackError):
     code = "out_of_memory"
 
 
-class Unclassifiable(TrackError):
+class UnclassifiableError(TrackError):
     code = "unclassifiable"
 
 

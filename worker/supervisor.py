@@ -1,7 +1,6 @@
 """One pinned worker process per GPU, or one for the CPU. Starts them, restarts them, stops them."""
 
 import ctypes
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import settings
 from worker.celery import QUEUES
 from worker.exit_codes import SETUP_EXIT_CODE
 from worker.gpu.devices import Device
+from worker.python_process import python_command, python_environment
 
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 PR_SET_PDEATHSIG = 1
@@ -29,18 +29,17 @@ def die_with_parent(number: int) -> None:
 
 def start_worker(device: Device, *, log_level: str, stderr=None) -> subprocess.Popen:
     """The worker process of a device, in a process group of its own: a Ctrl-C reaches it through its parent alone."""
-    command = [sys.executable, "-m", "celery", "-A", "worker", "worker", "--hostname", device.node]
+    command = python_command("worker.celery_command", "worker", "--hostname", device.node)
     command += ["--queues", ",".join(QUEUES), "--loglevel", log_level, "--without-mingle", "--without-gossip"]
     port = settings.load().metrics_port
-    environment = {
-        **os.environ,
+    environment = python_environment(
         **device.environment,
-        "GENREMILL_WORKER_DEVICE": device.torch_name,
-        "GENREMILL_WORKER_METRICS_PORT": str(port + device.place if port else 0),
-        "GENREMILL_CORES": str(device.cores),
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-    }
+        GENREMILL_WORKER_DEVICE=device.torch_name,
+        GENREMILL_WORKER_METRICS_PORT=str(port + device.place if port else 0),
+        GENREMILL_CORES=str(device.cores),
+        OMP_NUM_THREADS="1",
+        MKL_NUM_THREADS="1",
+    )
     return subprocess.Popen(
         command,
         env=environment,

@@ -44,7 +44,7 @@ class Series:
     end: str
 
 
-class OutOfMemory(Exception):
+class BatchTooLargeError(Exception):
     """A batch does not fit; the message is a line of the table."""
 
 
@@ -60,12 +60,12 @@ def measure(name: str, mode: Mode) -> Series:
 
 
 def climb(timed: Callable[[int], Point], sizes: Iterable[int]) -> tuple[list[Point], str]:
-    """The points of growing sizes, and why they end. `timed` may raise OutOfMemory."""
+    """The points of growing sizes, and why they end. `timed` may raise BatchTooLargeError."""
     points = []
     for size in sizes:
         try:
             points.append(timed(size))
-        except OutOfMemory as error:
+        except BatchTooLargeError as error:
             return points, str(error)
         if is_flat([BatchCost(point.batch, point.latency_ms / 1e3, 0) for point in points]):
             return points, "larger batches are no faster"
@@ -73,7 +73,7 @@ def climb(timed: Callable[[int], Point], sizes: Iterable[int]) -> tuple[list[Poi
 
 
 def time_batch(model: Model, device: str, size: int) -> Point:
-    """From int16 windows in host memory to probabilities in host memory, one batch at a time. Raises OutOfMemory."""
+    """From int16 windows in host memory to probabilities in host memory, one batch at a time. Raises BatchTooLargeError."""
     forget(device)
     try:
         work = partial(_predict, model, device, noise(size, model.window, pinned=device != "cpu"))
@@ -84,7 +84,7 @@ def time_batch(model: Model, device: str, size: int) -> Point:
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        raise OutOfMemory(f"batches of {size}: out of memory at {peak_mib(device):.0f} MiB") from None
+        raise BatchTooLargeError(f"batches of {size}: out of memory at {peak_mib(device):.0f} MiB") from None
     rate = size / latency_s
     return Point(size, latency_s * 1e3, rate, rate / windows_per_track(model), memory.peak_mib, memory.mean_mib)
 

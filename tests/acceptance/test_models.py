@@ -92,7 +92,7 @@ def reference(model: str, network, path: Path, coverage: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "model, coverage", [("vgg19_bn_cqt", "regions"), ("vgg19_bn_cqt", "full"), ("vit_b_16_mel", "regions")]
+    ("model", "coverage"), [("vgg19_bn_cqt", "regions"), ("vgg19_bn_cqt", "full"), ("vit_b_16_mel", "regions")]
 )
 def test_a_run_gives_the_published_pipelines_probabilities(person, music, model, coverage):
     module = NETWORKS[model][1]
@@ -114,7 +114,8 @@ def test_a_run_gives_the_published_pipelines_probabilities(person, music, model,
 
 def test_without_weights_it_says_what_to_do_and_writes_nothing(person, music):
     said = person.types("run", str(music), "--model", "vgg19_bn_cqt", code=2)
-    assert "genremill models fetch vgg19_bn_cqt" in said and "genremill models import" in said
+    assert "genremill models fetch vgg19_bn_cqt" in said
+    assert "genremill models import" in said
     assert not (person.home / "data").exists()
 
 
@@ -125,13 +126,16 @@ def test_a_model_of_ones_own(person, music):
     torch.save(weights, person.home / "tiny.pt")
     person.types("models", "import", "tiny.pt", "--model", "tiny")
     listed = {row["model"]: row for row in person.reads("models", "list")}
-    assert listed["tiny"]["weights"] and not listed["vit_b_16_mel"]["weights"]
+    assert listed["tiny"]["weights"]
+    assert not listed["vit_b_16_mel"]["weights"]
     assert "fetch vit_b_16_mel" in listed["vit_b_16_mel"]["missing"]
     assert person.counts(str(music), "--model", "tiny")["done"] == len(TRACKS)
     assert "model" not in person.types("genres")
     assert person.counts(str(music))["done"] == len(TRACKS)
     for table in (person.types("genres"), person.types("results")):
-        assert "model" in table and "tiny" in table and "musicnn" in table
+        assert "model" in table
+        assert "tiny" in table
+        assert "musicnn" in table
     rows = person.queries("SELECT path, sum(probability), count(*) FROM track_tag WHERE model = 'tiny' GROUP BY path")
     assert len(rows) == len(TRACKS)
     assert all(total == pytest.approx(1) and count == 3 for _, total, count in rows)
@@ -178,7 +182,8 @@ def test_a_fetch_that_was_cut_off_goes_on_where_it_was(person, published_file):
             assert "again" in said
             person.types("models", "fetch", "vgg19_bn_cqt")
     resumed = [int(asked.removeprefix("bytes=").partition("-")[0]) for asked in hub.ranges[1:] if asked]
-    assert resumed and 0 < resumed[0] <= half
+    assert resumed
+    assert 0 < resumed[0] <= half
     assert [name.split(".")[0] for name in stored(person)] == ["vgg19_bn_cqt"]
 
 
@@ -202,4 +207,5 @@ def test_a_fetch_that_fails_stores_nothing(person, published_file, hub):
 def test_a_fetch_without_a_server_is_one_line(person):
     person.settings["HF_ENDPOINT"] = "http://127.0.0.1:9"
     said = person.types("models", "fetch", "vit_b_16_mel", code=2).strip().splitlines()
-    assert said[-1].startswith("genremill: http://127.0.0.1:9/") and "HF_ENDPOINT" in said[-1]
+    assert said[-1].startswith("genremill: http://127.0.0.1:9/")
+    assert "HF_ENDPOINT" in said[-1]

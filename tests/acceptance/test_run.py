@@ -162,7 +162,7 @@ def test_bad_input_costs_itself_alone(tmp_path, library):
 
 
 @pytest.mark.parametrize(
-    "words, settings, says",
+    ("words", "settings", "says"),
     [
         (["run", "nowhere"], {}, "nowhere does not exist"),
         (["run", ".", "--model", "musicn"], {}, "choose from: musicnn"),

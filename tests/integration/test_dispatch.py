@@ -31,7 +31,8 @@ def test_a_first_scan_is_queued_while_it_goes_on(database, broker, library):
         queued.append((scan.seen, rows(database, "SELECT count(*) FROM prediction WHERE status = 'queued'")[0][0]))
 
     run_id = enqueue(database, order(library), scanned)
-    assert queued[0][1] == 0 and 0 < queued[-1][1] < FILES
+    assert queued[0][1] == 0
+    assert 0 < queued[-1][1] < FILES
     assert counts(database, run_id) == {"found": FILES, "queued": FILES}
     assert rows(database, "SELECT count(*), count(DISTINCT track_id) FROM prediction") == [(FILES, FILES)]
     assert len(messages()) == rows(database, "SELECT count(*) FROM job")[0][0]
@@ -58,7 +59,8 @@ def test_a_later_scan_is_queued_when_it_has_ended(database, broker, library):
         (library / f"new {index:04}.mp3").write_bytes(b"%05d" % index * 100)
     queued = []
     enqueue(database, order(library), lambda _: queued.append(len(messages())))
-    assert set(queued) == {queued[0]} and len(messages()) > queued[0]
+    assert set(queued) == {queued[0]}
+    assert len(messages()) > queued[0]
 
 
 def test_a_small_order_goes_to_the_fast_queue(database, broker, tmp_path):

@@ -222,7 +222,8 @@ def test_more_files_than_a_transaction_holds(database, tmp_path):
         (tmp_path / f"{index}.mp3").touch()
     seen = []
     assert scan_library(database, tmp_path, progress=lambda so_far: seen.append(so_far.seen)).new == BATCH + 1
-    assert seen[-1] == BATCH + 1 and max(b - a for a, b in itertools.pairwise([0, *seen])) <= BATCH
+    assert seen[-1] == BATCH + 1
+    assert max(b - a for a, b in itertools.pairwise([0, *seen])) <= BATCH
     assert rows(database, "SELECT count(*) FROM track") == [(BATCH + 1,)]
 
 

@@ -11,12 +11,12 @@ from tests.conftest import wait_until
 from tests.robustness.fuzz import report, whole_files
 from tests.robustness.harness import Case, Result, Watch, run
 from tests.robustness.mutations import MUTATIONS, WRONG_SUFFIX, make
-from worker.errors import Crashed, TrackError, Undecodable
+from worker.errors import DecoderCrashedError, TrackError, UndecodableError
 from worker.windowing import Windowing
 
 FILES = 120
 CODECS = ("a.flac", "a.ogg", "vbr.mp3", "aac.m4a")
-DIED = Crashed("0 flips a.wav: the decoder died of it (exit status 1); look at the file")
+DIED = DecoderCrashedError("0 flips a.wav: the decoder died of it (exit status 1); look at the file")
 MUSICNN = Windowing(16_000, 47_872)
 
 
@@ -95,7 +95,7 @@ def test_another_seed_breaks_differently(whole):
     assert bytes(make(whole, 3, 0).data) != bytes(make(whole, 4, 0).data)
 
 
-@pytest.mark.parametrize("shape, dtype", [((1, 5), np.int16), ((0, 47_872), np.int16), ((1, 47_872), np.float32)])
+@pytest.mark.parametrize(("shape", "dtype"), [((1, 5), np.int16), ((0, 47_872), np.int16), ((1, 47_872), np.float32)])
 def test_windows_of_another_kind_are_wrong(tmp_path, shape, dtype):
     seen = case(tmp_path)
     seen.windows(Block(shape, dtype))
@@ -107,7 +107,7 @@ def test_a_second_end_is_wrong(tmp_path):
     seen.windows(Block((1, 47_872), np.int16))
     seen.end()
     assert not seen.wrong
-    seen.failed(Undecodable("0 flips a.wav: no"))
+    seen.failed(UndecodableError("0 flips a.wav: no"))
     assert len(seen.wrong) == 1
 
 
@@ -118,7 +118,7 @@ def test_an_answer_that_takes_too_long_is_wrong(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "error", [TrackError("0 flips a.wav: no"), Undecodable("no"), Undecodable("0 flips a.wav:\n"), DIED]
+    "error", [TrackError("0 flips a.wav: no"), UndecodableError("no"), UndecodableError("0 flips a.wav:\n"), DIED]
 )
 def test_an_error_that_is_not_one_coded_line_about_the_file_or_was_not_caught_is_wrong(tmp_path, error):
     seen = case(tmp_path)

@@ -66,7 +66,7 @@ def test_it_is_what_the_specification_allows():
 
 
 @pytest.mark.parametrize(
-    "service, key, value",
+    ("service", "key", "value"),
     [
         ("redis", "comand", "x"),
         ("worker", "healthcheck", ["x"]),

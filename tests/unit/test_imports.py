@@ -21,7 +21,7 @@ PARTS = (
     {"settings"},
 )
 PARTS_OF_WORKER = (
-    {"consumer", "supervisor"},
+    {"consumer", "supervisor", "celery_command"},
     {"tasks"},
     {"jobs", "celery"},
     {"monitoring"},
@@ -29,7 +29,7 @@ PARTS_OF_WORKER = (
     {"models", "decode"},
     {"features"},
     {"gpu"},
-    {"errors", "windowing", "shutdown", "exit_codes"},
+    {"errors", "windowing", "shutdown", "exit_codes", "python_process"},
 )
 EXCEPTIONS = {("producer.__main__", "genremill.cli")}
 PRODUCER_TAKES_OF_WORKER = {"worker.celery", "worker.models.registry", "worker.models.checkpoints"}
@@ -37,7 +37,15 @@ FORBIDDEN = {  # library -> the only places that may import it
     "rich": {"genremill", "benchmarks", "tests"},
     "typer": {"genremill", "benchmarks", "tests"},
     "celery": {
-        *("worker.celery", "worker.tasks", "worker.consumer", "worker.jobs", "worker.monitoring", "worker.shutdown"),
+        *(
+            "worker.celery",
+            "worker.tasks",
+            "worker.consumer",
+            "worker.jobs",
+            "worker.monitoring",
+            "worker.shutdown",
+            "worker.celery_command",
+        ),
         *("producer", "genremill", "benchmarks", "tests"),
     },
     "torch": {

@@ -13,7 +13,7 @@ from worker.decode.readers import libmpg123
 from worker.decode.readers.base import ReaderError
 from worker.decode.readers.ffmpeg import FfmpegReader
 from worker.decode.readers.libsndfile import LibsndfileReader
-from worker.errors import Empty, Missing, Silent, TrackError, Undecodable, Unreadable
+from worker.errors import MissingFileError, NoAudioError, SilentError, TrackError, UndecodableError, UnreadableFileError
 from worker.windowing import CONTEXT_S
 
 FRONT_BYTES = 64  # of a file: they have the name of an Ogg's codec
@@ -45,7 +45,7 @@ class AudioFile:
         self._fd = _open_regular(path, self._name)
         try:
             if not os.fstat(self._fd).st_size:
-                raise Empty(f"{self._name}: the file has no bytes; copy it again or remove it")
+                raise NoAudioError(f"{self._name}: the file has no bytes; copy it again or remove it")
             self._open_best()
         except BaseException:
             self.__exit__()
@@ -96,11 +96,11 @@ class AudioFile:
     def nothing(self) -> TrackError:
         """Why no window came of this file, as the error to raise."""
         if self._heard:
-            return Silent(f"{self._name}: nothing in it is louder than -60 dBFS; leave it out or replace it")
+            return SilentError(f"{self._name}: nothing in it is louder than -60 dBFS; leave it out or replace it")
         if not self._reasons:
-            return Empty(f"{self._name}: the file has a header but no audio; copy it again or remove it")
+            return NoAudioError(f"{self._name}: the file has a header but no audio; copy it again or remove it")
         said = "; ".join(f"{reader}: {reason}" for reader, reason in self._reasons.items())
-        return Undecodable(f"{self._name}: no decoder can read it ({said}); replace the file or leave it out")
+        return UndecodableError(f"{self._name}: no decoder can read it ({said}); replace the file or leave it out")
 
     def _readers(self) -> Iterator:
         """The readers that open this file, each opened when it is first asked for."""
@@ -143,17 +143,17 @@ def _faster(subtype: str) -> type | None:
 
 
 def _open_regular(path: bytes, name: str) -> int:
-    """A descriptor of a regular file, without waiting for a pipe's other end; raises Missing or Unreadable."""
+    """A descriptor of a regular file, without waiting for a pipe's other end; raises MissingFileError or UnreadableFileError."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise Missing(f"{name}: the file is gone; scan the library again") from error
+        raise MissingFileError(f"{name}: the file is gone; scan the library again") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise Unreadable(f"{name}: the system does not open it ({reason}); check its permissions") from error
+        raise UnreadableFileError(f"{name}: the system does not open it ({reason}); check its permissions") from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise Unreadable(f"{name}: not a regular file; leave it out")
+        raise UnreadableFileError(f"{name}: not a regular file; leave it out")
     return fd
 
 

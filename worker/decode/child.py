@@ -29,7 +29,7 @@ from worker.decode.protocol import (
     unpack_request,
 )
 from worker.decode.windows import Windows, read_windows
-from worker.errors import OutOfMemory, TrackError
+from worker.errors import DecoderOutOfMemoryError, TrackError
 
 NICENESS = 10  # a core goes first to who scans, predicts, stores results or feeds the children
 
@@ -72,7 +72,7 @@ def _serve(control: socket.socket, pcm: np.ndarray, slot: int, blocks: Iterator[
         control.send(HEADER.pack(END, 0))
     except TrackError as error:
         control.send(HEADER.pack(FAILED, 0) + f"{error.code}\n{error}".encode())
-        if isinstance(error, OutOfMemory):
+        if isinstance(error, DecoderOutOfMemoryError):
             os._exit(0)  # what is left of the heap may not do for the next file
 
 

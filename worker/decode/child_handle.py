@@ -1,17 +1,13 @@
 """One decode child, as its parent sees it: start it, ask, wait for the answer, end it."""
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 from worker.decode.protocol import HEADER, MESSAGE_BYTES, SharedBlock
-
-ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+from worker.python_process import ONE_THREAD, python_command, python_environment
 
 
 class ChildDiedError(Exception):
@@ -25,11 +21,13 @@ class Child:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             arguments = replace(share, control=theirs.fileno()).arguments()
-            command = [sys.executable, "-P", "-m", "worker.decode.child", *arguments]
+            command = python_command("worker.decode.child", *arguments)
             files = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
             try:
                 passed = (theirs.fileno(), share.block)
-                self._process = subprocess.Popen(command, pass_fds=passed, env=environment(), **files)
+                self._process = subprocess.Popen(
+                    command, pass_fds=passed, env=python_environment(**ONE_THREAD), **files
+                )
             except OSError as error:
                 self._socket.close()
                 raise ChildDiedError(f"it does not start: {error}") from error
@@ -72,10 +70,3 @@ class Child:
             status = self._process.wait(timeout=5)
             return signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return "it closed its connection"
-
-
-def environment() -> dict[str, str]:
-    """A child's: one thread for each numeric library, and this package found where the parent found it."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths)}

@@ -5,12 +5,12 @@ from collections import deque
 from typing import Any
 
 
-class QueueClosed(Exception):
+class QueueClosedError(Exception):
     """The channel is closed."""
 
 
 class ClosableQueue:
-    """A bounded queue that can be closed: then whoever waits, or comes, gets QueueClosed. An item wakes one that waits for
+    """A bounded queue that can be closed: then whoever waits, or comes, gets QueueClosedError. An item wakes one that waits for
     one; who waits for room is woken when there is room for many, since every waking costs more than an item."""
 
     def __init__(self, most: int):
@@ -26,7 +26,7 @@ class ClosableQueue:
         with self._went:
             self._went.wait_for(lambda: len(self._items) < self._most or not self._open)
             if not self._open:
-                raise QueueClosed
+                raise QueueClosedError
             self._items.append(item)
             self._came.notify()
 
@@ -34,7 +34,7 @@ class ClosableQueue:
         with self._came:
             self._came.wait_for(lambda: self._items or not self._open)
             if not self._open:
-                raise QueueClosed
+                raise QueueClosedError
             item = self._items.popleft()
             if len(self._items) <= self._most // 2:
                 self._went.notify_all()

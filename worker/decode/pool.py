@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 
 from worker.decode.audio_file import display_name
-from worker.decode.child_handle import Child, ChildDiedError, environment
-from worker.decode.closable_queue import ClosableQueue, QueueClosed
+from worker.decode.child_handle import Child, ChildDiedError
+from worker.decode.closable_queue import ClosableQueue, QueueClosedError
 from worker.decode.protocol import (
     END,
     FAILED,
@@ -31,7 +31,7 @@ from worker.decode.protocol import (
 )
 from worker.decode.readahead import ReadAhead
 from worker.decode.windows import Windows
-from worker.errors import Crashed, TimedOut, TrackError, by_code
+from worker.errors import DecoderCrashedError, DecodeTimeoutError, TrackError, by_code
 from worker.windowing import Windowing
 
 START_S = 60.0  # how long a child may take to begin with a file: its start on a busy machine, not the decoding
@@ -72,7 +72,7 @@ class WindowBlock:
         with self._lock:
             slot, self._slot = self._slot, None
         if slot is not None:
-            with contextlib.suppress(QueueClosed):
+            with contextlib.suppress(QueueClosedError):
                 self._free.put(slot)
 
 
@@ -101,7 +101,7 @@ class DecodePool:
         self._share, self._closing = SharedBlock(-1, fd, slots, slot_bytes, memory_mib), threading.Lock()
         self._pcm: np.ndarray | None = self._share.map()
         self._tracks, self._free = ClosableQueue(2 * children), ClosableQueue(slots)
-        self._ahead = ReadAhead(children, environment())
+        self._ahead = ReadAhead(children)
         for slot in range(slots):
             self._free.put(slot)
         self._handlers = [
@@ -120,7 +120,7 @@ class DecodePool:
         self._ahead.ask(path, windowing.coverage)
         try:
             self._tracks.put((path, windowing, sink))
-        except QueueClosed:
+        except QueueClosedError:
             raise RuntimeError("the decode pool is closed") from None
 
     @property
@@ -182,7 +182,7 @@ class _Handler:
                 self._living_child()
             while True:
                 self._read(*self._tracks.get())
-        except QueueClosed:
+        except QueueClosedError:
             self._drop_child()
 
     def _read(self, path: bytes, windowing: Windowing, sink: Sink) -> None:
@@ -195,7 +195,7 @@ class _Handler:
         except (ChildDiedError, TimeoutError, SinkError) as trouble:
             self._drop_child()
             if self._stopped:
-                raise QueueClosed from None
+                raise QueueClosedError from None
             error = self._error_for(path, trouble)
         try:
             sink.failed(error) if error else sink.end()
@@ -203,7 +203,7 @@ class _Handler:
             log.exception("%s: the end of the track could not be handed over", display_name(path))
 
     def _deliver(self, path: bytes, windowing: Windowing, sink: Sink) -> None:
-        """The child's answers to one file; raises TrackError, TimeoutError, ChildDiedError, SinkError or QueueClosed."""
+        """The child's answers to one file; raises TrackError, TimeoutError, ChildDiedError, SinkError or QueueClosedError."""
         slot = self._free.get()
         try:
             child = self._give(path, windowing, slot)
@@ -224,7 +224,7 @@ class _Handler:
                     return
         finally:
             if slot is not None:
-                with contextlib.suppress(QueueClosed):
+                with contextlib.suppress(QueueClosedError):
                     self._free.put(slot)
 
     def _give(self, path: bytes, windowing: Windowing, slot: int) -> "Child":
@@ -240,25 +240,25 @@ class _Handler:
                 reason = trouble
             self._drop_child()
             if self._stopped:
-                raise QueueClosed
-        raise Crashed(
+                raise QueueClosedError
+        raise DecoderCrashedError(
             f"{display_name(path)}: decoders end before they begin ({reason}); see the worker's log and retry"
         )
 
     def _error_for(self, path: bytes, trouble: Exception) -> TrackError:
         name = display_name(path)
         if isinstance(trouble, TimeoutError):
-            return TimedOut(
+            return DecodeTimeoutError(
                 f"{name}: the decoder took more than {self._deadline_s:g} s; look at the file or leave it out"
             )
         if isinstance(trouble, ChildDiedError):
-            return Crashed(f"{name}: the decoder died of it ({trouble}); look at the file or leave it out")
+            return DecoderCrashedError(f"{name}: the decoder died of it ({trouble}); look at the file or leave it out")
         return TrackError(f"{name}: its windows could not be handed over; see the worker's log")
 
     def _living_child(self) -> "Child":
         with self._lock:
             if self._stopped:
-                raise QueueClosed
+                raise QueueClosedError
             if self._child is None:
                 self._child = Child(self._share)
             return self._child

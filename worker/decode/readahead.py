@@ -8,9 +8,9 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 from queue import SimpleQueue
 
+from worker.python_process import python_command, python_environment
 from worker.windowing import REGIONS
 
 MESSAGE_BYTES = 1 << 16
@@ -26,13 +26,13 @@ class ReadAhead:
     """A process that asks for so many files at a time, each in a thread, which slow storage may hold up: threads of the
     worker would take the interpreter from those that feed its children. It ends with this process."""
 
-    def __init__(self, files: int, environment: Mapping[str, str]):
+    def __init__(self, files: int):
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = [sys.executable, "-P", "-m", "worker.decode.readahead", str(theirs.fileno()), str(files)]
+            command = python_command("worker.decode.readahead", str(theirs.fileno()), str(files))
             nothing = subprocess.DEVNULL
             self._process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], env=environment, stdin=nothing, stdout=nothing
+                command, pass_fds=[theirs.fileno()], env=python_environment(), stdin=nothing, stdout=nothing
             )
 
     def ask(self, path: bytes, coverage: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from worker.decode.audio_file import AudioFile, display_name
 from worker.decode.downmix import to_int16
 from worker.decode.native import SILENCE, read_native
-from worker.errors import OutOfMemory
+from worker.errors import DecoderOutOfMemoryError
 from worker.windowing import REGIONS, NativeLayout, Windowing, WindowPosition
 
 NO_ROOM = np.zeros(0, np.int16)
@@ -32,7 +32,7 @@ def read_windows(path: bytes, windowing: Windowing, limit: int, room: np.ndarray
 
     A track shorter than a window is padded with zeros; a longer one's tail that fills no window is left out. Where a
     track is cut as published, silent windows are among them. room: int16 (samples,), where native regions are put, if
-    the cut wants these and they fit. Raises Missing, Unreadable, Empty, Undecodable, Silent or OutOfMemory, each a
+    the cut wants these and they fit. Raises Missing, Unreadable, Empty, Undecodable, Silent or DecoderOutOfMemoryError, each a
     sentence that names the file.
     """
     try:
@@ -51,7 +51,7 @@ def read_windows(path: bytes, windowing: Windowing, limit: int, room: np.ndarray
                 while block := [pcm for _, pcm in itertools.islice(windows, limit)]:
                     yield Windows(np.stack(block), frames, edge)
     except MemoryError as error:
-        raise OutOfMemory(
+        raise DecoderOutOfMemoryError(
             f"{display_name(path)}: decoding it takes more memory than a decoder may use; look at the file"
         ) from error
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worker.errors import Unclassifiable
+from worker.errors import UnclassifiableError
 from worker.exit_codes import BROKEN_EXIT_CODE
 from worker.inference import profiler
 from worker.inference.batch import Batch, make_batch
@@ -234,7 +234,9 @@ class Engine:
             except Exception as own:
                 log.error("a batch of %d windows failed", len(part), exc_info=own)
                 self._check()
-                _call(request.on_error, Unclassifiable(f"the model {self.model.checkpoint.name} failed on it: {own}"))
+                _call(
+                    request.on_error, UnclassifiableError(f"the model {self.model.checkpoint.name} failed on it: {own}")
+                )
             else:
                 _call(request.on_result, results)
 

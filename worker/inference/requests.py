@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worker.errors import Unclassifiable
+from worker.errors import UnclassifiableError
 from worker.windowing import NativeLayout
 
 QUIET_S = 0.001  # without any that came, when none is on its way: then there will be none
@@ -27,7 +27,7 @@ class WindowRequest:
     pcm: np.ndarray  # int16 (windows, samples), or as native says; readable until on_copied() is called
     on_copied: Callable[[], None]
     on_result: Callable[[np.ndarray], None]  # gets float32 (windows, labels); of peaks, (windows,)
-    on_error: Callable[[Unclassifiable], None]
+    on_error: Callable[[UnclassifiableError], None]
     frames: int = 0
     peak: float = math.nan  # power; NaN: each window's own
     wants_peak: bool = False

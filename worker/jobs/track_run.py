@@ -10,7 +10,7 @@ import numpy as np
 from db.jobs import ClaimedJob, ClaimedTrack
 from db.outcomes import Outcome
 from worker.decode.pool import WindowBlock
-from worker.errors import TrackError, Unclassifiable
+from worker.errors import TrackError, UnclassifiableError
 from worker.inference.engine import Engine
 from worker.inference.requests import WindowRequest
 from worker.jobs.peak_pass import HeldBlock
@@ -90,7 +90,7 @@ class TrackRun:
         if np.isfinite(probabilities).all():
             self._settle(scored=probabilities)
         else:
-            self._refuse(Unclassifiable(f"the model {self.job.model} gave no number for some of its windows"))
+            self._refuse(UnclassifiableError(f"the model {self.job.model} gave no number for some of its windows"))
 
     def _refuse(self, error: TrackError) -> None:
         self._settle(error=error, ended=True)

@@ -15,7 +15,7 @@ def test_every_path_comes_back(path):
 
 
 @pytest.mark.parametrize(
-    "path, text",
+    ("path", "text"),
     [("é/日本".encode(), "é/日本"), (b"caf\xe9", r"caf\xe9"), (rb"a\b", r"a\\b"), (rb"\xe9", r"\\xe9")],
 )
 def test_what_people_see(path, text):

@@ -19,7 +19,7 @@ def noise():
     return np.random.default_rng(0).normal(0, 0.1, (66_150, 2)).astype(np.float32)
 
 
-@pytest.mark.parametrize("suffix, codec", CODECS.items())
+@pytest.mark.parametrize(("suffix", "codec"), CODECS.items())
 def test_facts_and_tags(tmp_path, noise, suffix, codec):
     path = tmp_path / f"a{suffix}"
     write_track(path, noise, 44_100, TAGS)
@@ -29,14 +29,14 @@ def test_facts_and_tags(tmp_path, noise, suffix, codec):
     assert (header.title, header.artist, header.album, header.genre) == tuple(TAGS.values())
 
 
-@pytest.mark.parametrize("suffix, codec", [(".opus", "opus"), (".wv", "wavpack")])
+@pytest.mark.parametrize(("suffix", "codec"), [(".opus", "opus"), (".wv", "wavpack")])
 def test_other_formats(tmp_path, noise, suffix, codec):
     header = read_header(os.fsencode(write(tmp_path / f"a{suffix}", noise, 48_000)))
     assert (header.codec, header.channels) == (codec, 2)
     assert header.duration_s == pytest.approx(66_150 / 48_000, abs=0.1)
 
 
-@pytest.mark.parametrize("suffix, codec", CODECS.items())
+@pytest.mark.parametrize(("suffix", "codec"), CODECS.items())
 @pytest.mark.parametrize("lie", [".mp3", ".wma", ".ape", ".mka"])
 def test_a_suffix_that_lies(tmp_path, noise, suffix, codec, lie):
     path = tmp_path / f"a{suffix}"

@@ -84,7 +84,8 @@ def test_an_unreadable_folder_is_told_and_the_rest_is_found(tmp_path):
     printed = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
     (tmp_path / "locked").chmod(0o755)
     assert str(Unreadable(b"locked", "Permission denied")) in printed.stdout, printed.stderr
-    assert "b'a.mp3'" in printed.stdout and "b'z.mp3'" in printed.stdout
+    assert "b'a.mp3'" in printed.stdout
+    assert "b'z.mp3'" in printed.stdout
 
 
 def test_a_root_that_is_no_folder(tmp_path):

@@ -33,7 +33,7 @@ def uuids(wanted: str, library=THREE) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "wanted, chosen",
+    ("wanted", "chosen"),
     [
         ("auto", ["GPU-aa1", "GPU-aa2", "GPU-b"]),
         ("cuda", ["GPU-aa1", "GPU-aa2", "GPU-b"]),
@@ -59,7 +59,7 @@ def test_a_gpu_in_mig_mode_is_replaced_by_its_mig_devices():
 
 
 @pytest.mark.parametrize(
-    "visible, seen",
+    ("visible", "seen"),
     [
         ("", []),
         ("-1", []),
@@ -88,7 +88,7 @@ def test_without_a_gpu_auto_is_the_cpu_and_no_driver_is_no_error():
 
 
 @pytest.mark.parametrize(
-    "wanted, says",
+    ("wanted", "says"),
     [
         ("cuda:3", "there is no GPU cuda:3: use one of cuda:0 (Fake GPU, GPU-aa1), cuda:1"),
         ("0,7", "there is no GPU cuda:7"),
@@ -208,4 +208,4 @@ def test_a_worker_process_is_pinned_before_it_begins(data_dir, monkeypatch, proc
 def _environment_of_celery(process: subprocess.Popen) -> dict | None:
     with suppress(psutil.Error):
         found = psutil.Process(process.pid)
-        return found.environ() if "celery" in found.cmdline() else None
+        return found.environ() if "worker.celery_command" in found.cmdline() else None

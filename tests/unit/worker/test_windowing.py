@@ -37,7 +37,8 @@ def test_windows_and_edges_together_see_every_frame(total):
     seen = set()
     for position in FULL.published_positions(total):
         first = (position.start + CONTEXT) // HOP
-        assert first >= 0 and first + position.frames <= 1 + total // HOP
+        assert first >= 0
+        assert first + position.frames <= 1 + total // HOP
         seen.update(range(first, first + position.frames))
     assert seen == set(range(1 + total // HOP))
 
@@ -53,7 +54,9 @@ def test_regions_lie_within_the_track_on_the_grid_of_frames(total):
     assert len(regions) == (3 if total >= 3 * 490 * HOP else 0)
     for number, (position,) in enumerate(regions):
         start = position.start + CONTEXT
-        assert start % HOP == 0 and start >= 0 and start + 490 * HOP <= total
+        assert start % HOP == 0
+        assert start >= 0
+        assert start + 490 * HOP <= total
         assert abs(start + 245 * HOP - total * (2 * number + 1) / 6) <= HOP
 
 

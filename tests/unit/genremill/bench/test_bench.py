@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from genremill.bench import batches, files, naive, plot, random_weights, soak
-from genremill.bench.batches import OutOfMemory, Point, climb
+from genremill.bench.batches import BatchTooLargeError, Point, climb
 from genremill.bench.files import Row
 from genremill.bench.pipeline import Pipeline
 from genremill.bench.soak import Sample, summarise
@@ -65,7 +65,7 @@ def test_out_of_memory_ends_the_batches_and_says_so(fitting):
 
     def timed(size: int) -> Point:
         if size > SIZES[fitting]:
-            raise OutOfMemory("out of memory at 80000 MiB")
+            raise BatchTooLargeError("out of memory at 80000 MiB")
         return grows(size)
 
     points, end = climb(timed, SIZES)
@@ -75,13 +75,14 @@ def test_out_of_memory_ends_the_batches_and_says_so(fitting):
 
 def test_batches_that_all_fit_and_still_get_faster_end_with_the_largest():
     points, end = climb(rates(1, 2, 3, 4), SIZES[:4])
-    assert len(points) == 4 and end == "larger batches are not tried"
+    assert len(points) == 4
+    assert end == "larger batches are not tried"
 
 
 def test_a_network_that_wants_more_memory_than_there_is_ends_the_table():
     model = load_target_model("musicnn", CPU)
     model.network.forward = lambda waveform: torch.empty(1 << 60)
-    with pytest.raises(OutOfMemory, match=r"batches of 2: out of memory at \d+ MiB"):
+    with pytest.raises(BatchTooLargeError, match=r"batches of 2: out of memory at \d+ MiB"):
         batches.time_batch(model, "cpu", 2)
 
 
@@ -102,14 +103,16 @@ def test_a_batch_is_timed_from_samples_to_probabilities():
 
 def test_weights_from_a_seed_are_used_where_there_are_none_and_never_stored(data_dir):
     model = load_target_model("vit_b_16_mel", CPU)
-    assert model.checkpoint.sha256 == "" and windows_per_track(model) == 3
+    assert model.checkpoint.sha256 == ""
+    assert windows_per_track(model) == 3
     assert not data_dir.exists()
 
 
 @pytest.mark.parametrize("files_", [1, 2, 10, 50, 100, 101])
 def test_the_numbers_of_files_end_with_all_of_them(files_):
     counts = files.counts_up_to(files_)
-    assert counts[-1] == files_ and set(counts[:-1]) == {n for n in (1, 10, 100) if n < files_}
+    assert counts[-1] == files_
+    assert set(counts[:-1]) == {n for n in (1, 10, 100) if n < files_}
 
 
 def test_a_row_is_compared_with_the_naive_pipeline_on_the_same_device():
@@ -166,7 +169,8 @@ def test_memory_that_grows_after_the_first_minute_is_a_drift():
     result = summarise("GPU", "AMP bf16", samples)
     vram, rss = result.drifts
     assert (vram.memory, vram.settled_mib, vram.end_mib, vram.peak_mib) == ("VRAM", 1000, 1240, 1240)
-    assert vram.drift_percent == pytest.approx(24) and rss.drift_percent == 0
+    assert vram.drift_percent == pytest.approx(24)
+    assert rss.drift_percent == 0
     assert (result.first_windows_per_s, result.last_windows_per_s) == pytest.approx((100, 100))
 
 
@@ -184,7 +188,8 @@ def test_the_command_gives_json_and_a_picture(data_dir, tracks, tmp_path, monkey
     result = CliRunner().invoke(app, ["bench", str(tracks[0].parent), "--json", "--plot", str(png)])
     report = json.loads(result.stdout)
     assert {"machine", "model", "weights", "batches", "files"} == set(report)
-    assert report["machine"]["gpu"] is None and report["machine"]["cores"] >= 1
+    assert report["machine"]["gpu"] is None
+    assert report["machine"]["cores"] >= 1
     assert [point["batch"] for point in report["batches"][0]["points"]] == [1, 2]
     assert [(row["files"], row["way"]) for row in report["files"]] == [
         (1, "genremill"), (1, "naive"), (2, "genremill"), (2, "naive")

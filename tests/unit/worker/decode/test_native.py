@@ -17,7 +17,7 @@ from tests.unit.worker.decode.test_pool import Track
 from worker.decode.pool import DecodePool
 from worker.decode.protocol import pack_request, pack_windows, unpack_request, unpack_windows
 from worker.decode.windows import read_windows
-from worker.errors import Silent
+from worker.errors import SilentError
 from worker.inference.batch import TOGETHER, Batch, BatchSlice, Waveforms, make_batch
 from worker.inference.engine import Engine
 from worker.inference.requests import WindowRequest
@@ -72,7 +72,8 @@ def test_a_device_makes_the_same_windows_of_them(folder, kind, windowing):
     path, rate = minute(folder, kind), KINDS[kind]
     (found,) = read(path, windowing)
     expected = np.concatenate([block.pcm for block in read(path, replace(windowing, native=False))])
-    assert found.native.rate in (rate, rate // 2) and len(found.native) == len(expected)
+    assert found.native.rate in (rate, rate // 2)
+    assert len(found.native) == len(expected)
     assert found.pcm.shape[2] == (2 if kind in ("wav", "flac") else 1)
     assert np.abs(on_device(found, windowing) - expected).max() <= 2
 
@@ -82,7 +83,8 @@ def test_every_usual_rate_is_resampled_as_soxr_does_it(folder, rate):
     path = audio.write(folder / f"{rate}.wav", audio.sweep(40, rate), rate)
     (found,) = read(path, MUSICNN)
     expected = read(path, replace(MUSICNN, native=False))[0].pcm
-    assert found.native.rate == rate and np.abs(on_device(found, MUSICNN) - expected).max() <= 2
+    assert found.native.rate == rate
+    assert np.abs(on_device(found, MUSICNN) - expected).max() <= 2
 
 
 def silent_middle(samples):
@@ -111,7 +113,7 @@ def test_where_that_is_not_sure_to_be_right_the_decoder_cuts(folder, name):
 def test_channels_that_cancel_each_other_out_are_silence(folder):
     left = audio.sweep(60, 44_100)
     path = audio.write(folder / "phase.wav", np.stack([left, -left], 1), 44_100)
-    with pytest.raises(Silent, match="nothing in it is louder"):
+    with pytest.raises(SilentError, match="nothing in it is louder"):
         read(path, MUSICNN)
 
 
@@ -122,7 +124,8 @@ def test_a_damaged_region_is_read_by_the_decoder_that_can(folder):
     data[middle : middle + 4096] = bytes(4096)
     path.write_bytes(data)
     found = read(path, MUSICNN)
-    assert found and all(block.native is None for block in found)
+    assert found
+    assert all(block.native is None for block in found)
 
 
 def test_float_and_surround_files_come_mixed_down(folder):
@@ -132,7 +135,8 @@ def test_float_and_surround_files_come_mixed_down(folder):
         soundfile.write(path, samples[:, : 2 if subtype == "FLOAT" else 6], 44_100, subtype)
         (found,) = read(path, MUSICNN)
         expected = np.concatenate([block.pcm for block in read(path, replace(MUSICNN, native=False))])
-        assert found.pcm.shape[2] == 1 and np.abs(on_device(found, MUSICNN) - expected).max() <= 2
+        assert found.pcm.shape[2] == 1
+        assert np.abs(on_device(found, MUSICNN) - expected).max() <= 2
 
 
 @given(
@@ -216,11 +220,13 @@ def test_children_hand_them_over_in_shared_memory(folder):
         sink.wait()
         (found,) = sink.blocks
         (expected,) = read(path, MUSICNN)
-        assert found.native == expected.native and found.windows == 9
+        assert found.native == expected.native
+        assert found.windows == 9
         assert np.array_equal(found.pcm, expected.pcm)
         assert np.shares_memory(found.pcm, pool.memory)
         again = unpack_windows(expected.pcm.ravel(), 9, MUSICNN.window, pack_windows(expected))
-        assert again.native == expected.native and np.array_equal(again.pcm, expected.pcm)
+        assert again.native == expected.native
+        assert np.array_equal(again.pcm, expected.pcm)
     finally:
         sink.blocks.clear()
         pool.close()

@@ -17,7 +17,7 @@ from tests.support.paths import ROOT
 from worker.decode.child import NICENESS
 from worker.decode.pool import DecodePool, WindowBlock
 from worker.decode.windows import read_windows
-from worker.errors import Crashed, Missing, OutOfMemory, TimedOut, TrackError
+from worker.errors import DecoderCrashedError, DecoderOutOfMemoryError, DecodeTimeoutError, MissingFileError, TrackError
 from worker.windowing import Windowing
 
 MUSICNN = Windowing(16_000, 47_872)
@@ -172,7 +172,7 @@ def test_waiting_for_a_slot_is_not_the_childs_time(pool_of, music):
 def test_an_error_of_the_file_crosses_with_its_sentence(pool_of, music):
     pool = pool_of()
     error = send(pool, b"/nowhere/\xff.mp3").wait()
-    assert type(error) is Missing
+    assert type(error) is MissingFileError
     assert str(error).startswith("\\xff.mp3: ")
     assert send(pool, music).wait() is None
 
@@ -186,7 +186,7 @@ def test_a_child_that_dies_costs_its_own_track_alone(pool_of, music):
     os.kill(pid, signal.SIGSEGV)
     wait_until(lambda: not alive(pid))
     held.blocks[0].release()
-    assert type(held.wait()) is Crashed
+    assert type(held.wait()) is DecoderCrashedError
     assert re.match(r"sweep\.flac: .*SIGSEGV", str(held.error))
     assert following.wait() is None
 
@@ -207,7 +207,7 @@ def test_a_child_past_its_deadline_is_replaced(pool_of, music):
     os.kill(pid, signal.SIGSTOP)
     held.blocks[0].release()
     error = held.wait()
-    assert type(error) is TimedOut
+    assert type(error) is DecodeTimeoutError
     assert "more than 1 s" in str(error)
     assert not alive(pid)
     assert send(pool, music, FULL).wait() is None
@@ -216,7 +216,7 @@ def test_a_child_past_its_deadline_is_replaced(pool_of, music):
 def test_memory_past_the_limit_costs_the_track(pool_of, music, tmp_path):
     m4a = audio.write(tmp_path / "a.m4a", audio.sweep(5, 44_100), 44_100)
     pool = pool_of(memory_mib=160, slot_bytes=1 << 28)
-    assert send(pool, music, Windowing(16_000, 1 << 27, "full")).wait().code == OutOfMemory.code
+    assert send(pool, music, Windowing(16_000, 1 << 27, "full")).wait().code == DecoderOutOfMemoryError.code
     assert send(pool, music).wait() is None
     assert send(pool, os.fsencode(m4a)).wait() is None  # PyAV fits, too
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.decode.child_handle import environment
 from worker.decode.readahead import ReadAhead, spans
 from worker.windowing import REGIONS
 
@@ -54,7 +53,7 @@ def test_what_is_asked_for_comes_into_memory(tmp_path):
     wanted = {page for start, length in spans(32 * MIB, "regions") for page in range(start >> 12, start + length >> 12)}
     came: set[int] = set()  # the system may take pages back at any time
     deadline = time.monotonic() + 20
-    with closing(ReadAhead(2, environment())) as ahead:
+    with closing(ReadAhead(2)) as ahead:
         ahead.ask(b"/nowhere", "regions")
         ahead.ask(os.fsencode(path), "regions")
         while not wanted <= came:

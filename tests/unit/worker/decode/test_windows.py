@@ -16,7 +16,15 @@ from worker.decode.readers.adts import adts_index
 from worker.decode.readers.base import ReaderError
 from worker.decode.readers.ffmpeg import FfmpegReader
 from worker.decode.windows import read_windows
-from worker.errors import Empty, Missing, OutOfMemory, Silent, TrackError, Undecodable, Unreadable
+from worker.errors import (
+    DecoderOutOfMemoryError,
+    MissingFileError,
+    NoAudioError,
+    SilentError,
+    TrackError,
+    UndecodableError,
+    UnreadableFileError,
+)
 from worker.windowing import Windowing
 
 MUSICNN = Windowing(16_000, 47_872)
@@ -93,7 +101,7 @@ def test_seeking_gives_what_reading_on_gives(tracks, kind):
         assert min(off) <= 2
 
 
-@pytest.mark.parametrize("start, stop", [(1_000, 9_000), (100_000, 101_000), (70_000, 150_000), (470_000, 480_000)])
+@pytest.mark.parametrize(("start", "stop"), [(1_000, 9_000), (100_000, 101_000), (70_000, 150_000), (470_000, 480_000)])
 def test_a_part_of_packets_that_last_seconds_is_what_the_whole_has_there(start, stop):
     reader = FfmpegReader(os.fsencode(APE))
     whole = np.concatenate(list(reader.blocks(0, None)))
@@ -103,7 +111,7 @@ def test_a_part_of_packets_that_last_seconds_is_what_the_whole_has_there(start, 
 ID3V2, ID3V1 = b"ID3\x04\0\0\0\0\x10\0" + bytes(2048), b"TAG" + bytes(125)
 
 
-@pytest.mark.parametrize("front, end", [(b"", b""), (ID3V2, b""), (b"", ID3V1), (ID3V2, ID3V1)])
+@pytest.mark.parametrize(("front", "end"), [(b"", b""), (ID3V2, b""), (b"", ID3V1), (ID3V2, ID3V1)])
 def test_adts_is_found_by_its_frames_whatever_lies_around_them(tracks, tmp_path, front, end):
     path = tmp_path / "a.aac"
     path.write_bytes(front + tracks("aac").read_bytes() + end)
@@ -150,7 +158,7 @@ def test_what_is_not_adts_has_no_index(tmp_path, data):
     assert adts_index(os.fsencode(tmp_path / "gone.aac"), 0) is None
 
 
-@pytest.mark.parametrize("kind, rate", [("oga", 48_000), ("adpcm", 96_000)])
+@pytest.mark.parametrize(("kind", "rate"), [("oga", 48_000), ("adpcm", 96_000)])
 def test_what_ffmpeg_misplaces_after_a_seek_is_read_from_its_beginning(tmp_path, kind, rate):
     quiet = audio.sweep(40, rate, level=0.01)  # so that a page of Ogg has many packets
     path = audio.write(tmp_path / f"a.{kind}", quiet, rate)
@@ -167,7 +175,8 @@ def test_wma_is_found_to_the_millisecond_of_its_clock(tracks):
         region = np.concatenate(list(reader.blocks(start, start + 30_000)))
         around = whole[start - 200 : start + 30_200]
         off = np.argmax(np.correlate(around, region, "valid")) - 200
-        assert abs(off) <= 2 * 45 and len(region) == 30_000
+        assert abs(off) <= 2 * 45
+        assert len(region) == 30_000
     assert np.argmax(
         np.correlate(whole[100_000:140_000], audio.sweep(60, 44_100)[110_000:130_000], "valid")
     ) == pytest.approx(10_000, abs=90)
@@ -212,7 +221,7 @@ def test_channels_are_averaged(tmp_path):
         assert abs(int(windows(path)[0, 4000:].max()) - 8192) <= tolerance
 
 
-@pytest.mark.parametrize("codec, kind", [("aac", "mp4"), ("wavpack", "wv"), ("pcm_s16le", "matroska")])
+@pytest.mark.parametrize(("codec", "kind"), [("aac", "mp4"), ("wavpack", "wv"), ("pcm_s16le", "matroska")])
 def test_eight_channels_are_averaged(tmp_path, codec, kind):
     """PyAV counts more planes than there are, where there are eight."""
     left = (audio.sweep(2, 48_000) * 32767).astype(np.int16)
@@ -246,7 +255,7 @@ def test_music_between_silent_regions_is_found(tmp_path):
 
 
 def test_nothing_audible_is_silent(tmp_path):
-    with pytest.raises(Silent, match=r"^a\.ogg: "):
+    with pytest.raises(SilentError, match=r"^a\.ogg: "):
         windows(audio.write(tmp_path / "a.ogg", np.zeros(40 * 16_000, np.float32), 16_000))
 
 
@@ -291,7 +300,7 @@ def test_damage_in_the_middle_costs_only_the_middle(tracks, tmp_path, kind):
 def test_a_playable_file_without_an_index_is_undecodable(tracks, tmp_path):
     path = tmp_path / "cut.m4a"
     path.write_bytes(tracks("m4a").read_bytes())
-    with pytest.raises(Undecodable, match=r"soundfile: .*PyAV: "):
+    with pytest.raises(UndecodableError, match=r"soundfile: .*PyAV: "):
         windows(cut_off(path, 0.5))
 
 
@@ -302,12 +311,12 @@ def test_what_is_not_audio_never_escapes_as_another_error(tmp_path, content, end
     path.write_bytes(content)
     with pytest.raises(TrackError, match=rf"^noise\.{ending}: ") as caught:
         windows(path)
-    assert isinstance(caught.value, Undecodable | Empty | Silent)
+    assert isinstance(caught.value, UndecodableError | NoAudioError | SilentError)
 
 
 def test_text_named_mp3_is_undecodable_for_two_reasons(tmp_path):
     (tmp_path / "a.mp3").write_text("These are only words. " * 500)
-    with pytest.raises(Undecodable, match=r"^a\.mp3: .*\(soundfile: .+; PyAV: .+\)"):
+    with pytest.raises(UndecodableError, match=r"^a\.mp3: .*\(soundfile: .+; PyAV: .+\)"):
         windows(tmp_path / "a.mp3")
 
 
@@ -315,7 +324,7 @@ def test_no_bytes_and_no_frames_are_empty(tmp_path):
     (tmp_path / "a.mp3").touch()
     sf.write(tmp_path / "b.wav", np.zeros(0), 16_000)
     for name in ("a.mp3", "b.wav"):
-        with pytest.raises(Empty, match=name):
+        with pytest.raises(NoAudioError, match=name):
             windows(tmp_path / name)
 
 
@@ -323,10 +332,10 @@ def test_what_the_system_does_not_give(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp3")
     (tmp_path / "loop.mp3").symlink_to("loop.mp3")
     for path in (tmp_path, tmp_path / "pipe.mp3", tmp_path / "loop.mp3", "nul\0.mp3"):
-        with pytest.raises(Unreadable):
+        with pytest.raises(UnreadableFileError):
             windows(path)
     for path in (tmp_path / "gone.mp3", tmp_path / "pipe.mp3" / "below.mp3"):
-        with pytest.raises(Missing):
+        with pytest.raises(MissingFileError):
             windows(path)
 
 
@@ -337,12 +346,12 @@ def test_names_that_are_not_utf8(tmp_path, tracks, kind):
     assert len(windows(path)) == 9
     os.truncate(path, 0)
     tracks(kind).unlink()  # it was the same file
-    with pytest.raises(Empty, match=r"^\\xff\\xfe:%d\."):
+    with pytest.raises(NoAudioError, match=r"^\\xff\\xfe:%d\."):
         windows(path)
 
 
 def test_an_unreasonable_demand_for_memory_is_an_error_of_the_track(tracks):
-    with pytest.raises(OutOfMemory, match="memory"):
+    with pytest.raises(DecoderOutOfMemoryError, match="memory"):
         windows(tracks("wav"), Windowing(16_000, 1 << 50))
 
 
@@ -352,6 +361,6 @@ def test_nothing_stays_open(tracks, tmp_path):
     for path in (tracks("m4a"), tracks("wav"), tracks("opus"), tmp_path / "a.mp3"):
         try:
             next(iter(read_windows(os.fsencode(path), MUSICNN, 2)))  # and dropped half way
-        except Undecodable:
+        except UndecodableError:
             continue
     assert len(list(Path("/proc/self/fd").iterdir())) == before

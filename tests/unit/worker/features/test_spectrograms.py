@@ -100,7 +100,7 @@ def windows():
     }
 
 
-@pytest.mark.parametrize("feature, module", [("mel", vit), ("cqt", vgg)])
+@pytest.mark.parametrize(("feature", "module"), [("mel", vit), ("cqt", vgg)])
 @torch.inference_mode()
 def test_pictures_and_top_genres_are_those_of_the_published_pipeline(windows, feature, module):
     expected = np.stack([naive.draw(window) for window in windows[feature]])

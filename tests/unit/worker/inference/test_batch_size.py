@@ -51,7 +51,8 @@ def test_a_batch_is_filled_up_to_the_next_size_and_no_further(windows):
 def test_what_is_said_to_fit_fits_and_the_next_size_would_not(fixed, window, free):
     profile = linear(fixed, window)
     batch = profile.fitting(free)
-    assert batch in (0, *SIZES) and batch <= profile.best
+    assert batch in (0, *SIZES)
+    assert batch <= profile.best
     assert batch == 0 or profile.peak_bytes(batch) <= free
     assert batch == profile.best or profile.peak_bytes(batch + 1) > free
 
@@ -101,7 +102,8 @@ def test_every_window_is_predicted_once_whatever_the_card_does(fixed, window, li
         else:
             failures += 1
             sizer.out_of_memory(size)
-        assert sizer.limit in (0, *SIZES) and sizer.limit <= sizer.profile.best
+        assert sizer.limit in (0, *SIZES)
+        assert sizer.limit <= sizer.profile.best
         assert step <= 20 * windows + 40  # it gets on
     assert len(done) == windows
 
@@ -113,7 +115,8 @@ def test_a_batch_that_fails_is_halved_down_to_the_cpu(windows):
         sizer.out_of_memory(windows)
         seen.append(size_for(windows))
         windows = sizer.size(1 << 60)
-    assert all(after <= before / 2 for before, after in itertools.pairwise(seen)) and seen[-1] == 1
+    assert all(after <= before / 2 for before, after in itertools.pairwise(seen))
+    assert seen[-1] == 1
     sizer.went_to_cpu()
     assert sizer.size(1 << 60) == 1
 
@@ -140,9 +143,13 @@ def test_batches_that_are_not_full_say_nothing_of_the_limit():
 
 
 def test_a_model_that_could_not_be_measured_starts_small():
-    assert Profile().best == 16 and Profile().fitting(0) == 16 and Profile().peak_bytes(7) == 0
+    assert Profile().best == 16
+    assert Profile().fitting(0) == 16
+    assert Profile().peak_bytes(7) == 0
     one = Profile((BatchCost(1, 0.01, 100 * MIB),))
-    assert one.best == 1 and one.fitting(99 * MIB) == 0 and one.fitting(100 * MIB) == 1
+    assert one.best == 1
+    assert one.fitting(99 * MIB) == 0
+    assert one.fitting(100 * MIB) == 1
 
 
 @given(
@@ -152,7 +159,8 @@ def test_the_jobs_held_feed_the_next_batch_and_all_children(batch, windows, chil
     jobs = jobs_to_hold(batch, windows, children, tracks)
     assert 2 <= jobs <= MOST_JOBS_HELD
     if jobs < MOST_JOBS_HELD:
-        assert (jobs - 1) * tracks * windows >= batch and (jobs - 1) * tracks >= 2 * children
+        assert (jobs - 1) * tracks * windows >= batch
+        assert (jobs - 1) * tracks >= 2 * children
 
 
 def test_the_jobs_held_follow_the_budget():

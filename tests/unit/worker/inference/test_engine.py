@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from worker.errors import Unclassifiable
+from worker.errors import UnclassifiableError
 from worker.inference.engine import Engine
 from worker.inference.requests import WindowRequest
 from worker.jobs.peak_pass import PeakPass
@@ -86,7 +86,7 @@ def test_a_batch_that_fails_is_refused_and_the_next_one_goes_on(model):
     engine.submit(answers.request("quiet", np.full((9, 8), 16, np.int16)))
     answers.wait(2)
     engine.close()
-    assert isinstance(answers.refused["loud"], Unclassifiable)
+    assert isinstance(answers.refused["loud"], UnclassifiableError)
     assert answers.scored["quiet"].shape == (9, 2)
 
 
@@ -171,15 +171,18 @@ def test_a_replay_holds_windows_until_the_peak_of_all_is_known(by_frames, monkey
 
 
 def test_a_replay_of_a_track_that_fails_says_so_once(by_frames):
-    scores, error = Scores(), Unclassifiable("no")
+    scores, error = Scores(), UnclassifiableError("no")
     replay = PeakPass(by_frames, scores)
     replay.windows(block(100))
     replay.failed(error)
-    replay.failed(Unclassifiable("again"))
-    assert scores.ended.wait(10) and scores.error is error and not scores.seen
+    replay.failed(UnclassifiableError("again"))
+    assert scores.ended.wait(10)
+    assert scores.error is error
+    assert not scores.seen
 
 
 def test_a_replay_without_windows_ends(by_frames):
     scores = Scores()
     PeakPass(by_frames, scores).end()
-    assert scores.ended.wait(10) and scores.error is None
+    assert scores.ended.wait(10)
+    assert scores.error is None

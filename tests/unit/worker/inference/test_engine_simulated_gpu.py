@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import wait_until
-from worker.errors import Unclassifiable
+from worker.errors import UnclassifiableError
 from worker.inference.batch_size import SIZES, BatchCost, Profile, size_for
 from worker.inference.engine import Engine
 from worker.inference.executors import CpuExecutor
@@ -106,7 +106,7 @@ def test_every_window_is_predicted_once_and_only_what_fails_by_itself_is_refused
     assert sorted(tracks.taken) == list(range(len(sizes)))
     for name, pcm in enumerate(tracks.pcm):
         (answer,) = tracks.answers[name]
-        refused = pcm[0, 0] == POISON and isinstance(answer, Unclassifiable)  # on the simulated CPU nothing fails
+        refused = pcm[0, 0] == POISON and isinstance(answer, UnclassifiableError)  # on the simulated CPU nothing fails
         assert refused or np.array_equal(answer, pcm[:, :2])
 
 
@@ -117,7 +117,7 @@ def test_a_ticket_that_breaks_its_batch_is_refused_alone():
     engine.close()
     assert [type(answers[0]).__name__ for answers in tracks.answers.values()] == [
         "ndarray",
-        "Unclassifiable",
+        "UnclassifiableError",
         "ndarray",
     ]
 
@@ -159,7 +159,8 @@ def test_whatever_a_model_raises_costs_only_the_ticket_it_is_raised_for():
     for request in tracks.requests():
         engine.submit(request)
     engine.close()
-    assert isinstance(tracks.answers[0][0], Unclassifiable) and "too loud" in str(tracks.answers[0][0])
+    assert isinstance(tracks.answers[0][0], UnclassifiableError)
+    assert "too loud" in str(tracks.answers[0][0])
     assert np.array_equal(tracks.answers[1][0], tracks.pcm[1][:, :2])
 
 
@@ -185,7 +186,8 @@ def test_while_the_card_is_crowded_nothing_is_tried_again():
     for request in tracks.requests():
         engine.submit(request)
     engine.close()
-    assert engine._again_at > 0 and engine._sizer.profile is CROWDED
+    assert engine._again_at > 0
+    assert engine._sizer.profile is CROWDED
 
 
 def test_without_room_for_a_window_the_cpu_takes_it_and_it_is_counted():
@@ -202,7 +204,8 @@ def test_memory_that_ends_between_the_look_and_the_batch_is_counted_and_the_limi
     for request in tracks.requests():
         engine.submit(request)
     engine.close()
-    assert engine.counters.out_of_memory > 0 and engine.counters.on_cpu == 0
+    assert engine.counters.out_of_memory > 0
+    assert engine.counters.on_cpu == 0
     assert engine.counters.limit < engine.counters.best == 32
     assert np.array_equal(tracks.answers[0][0], tracks.pcm[0][:, :2])
 
@@ -220,7 +223,7 @@ engine.close()
 
 
 @pytest.mark.parametrize(
-    "method, error, said",
+    ("method", "error", "said"),
     [
         ("check", "RuntimeError('CUDA error: an illegal memory access')", "the GPU does not answer any more"),
         ("free_bytes", "SystemExit('a mistake of ours')", "the engine failed"),
@@ -268,7 +271,8 @@ def test_a_model_is_measured_in_the_thread_that_predicts():
     for request in Tracks([4, 4], ()).requests():
         engine.submit(request)
     engine.close()
-    assert len(threads) >= 2 and len({*threads, threading.get_ident()}) == 2
+    assert len(threads) >= 2
+    assert len({*threads, threading.get_ident()}) == 2
 
 
 def test_whoever_wants_an_engine_is_told_why_there_is_none():

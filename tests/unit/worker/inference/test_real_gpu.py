@@ -125,7 +125,9 @@ def test_windows_are_copied_while_the_batch_before_them_is_computed_on(pinned):
     copies = [(start, end) for name, start, end in spans if "HtoD" in name and "Pinned" in name and end - start > 100]
     kernels = [(start, end) for name, start, end in spans if "Mem" not in name]
     overlapped = [any(a < end and start < b for a, b in kernels) for start, end in copies]
-    assert len(scored) == 12 and len(copies) >= 6 and sum(overlapped) >= len(copies) / 2
+    assert len(scored) == 12
+    assert len(copies) >= 6
+    assert sum(overlapped) >= len(copies) / 2
 
 
 @torch.inference_mode()
@@ -136,13 +138,16 @@ def test_a_third_batch_waits_for_the_first():
     for _ in range(4):
         first = gpu._started[0]
         gpu.start(batch)
-        assert first.query() and not gpu._started[-1].query()
+        assert first.query()
+        assert not gpu._started[-1].query()
     first = gpu._started[0]
-    assert not first.query() and gpu.free_bytes() and first.query()  # what is free is asked when it may be started
+    assert not first.query()
+    assert gpu.free_bytes()
+    assert first.query()
     gpu.check()
 
 
-@pytest.mark.parametrize("rate, channels", [(44_100, 2), (48_000, 2), (22_050, 1), (44_100, 1)])
+@pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (48_000, 2), (22_050, 1), (44_100, 1)])
 @pytest.mark.parametrize("name", ["musicnn", *STATES])
 def test_regions_as_the_file_has_them_give_what_the_cpu_gives(name, rate, channels, pinned):
     cpu, gpu = load(name, "cpu"), load(name, "cuda:0")
@@ -152,10 +157,12 @@ def test_regions_as_the_file_has_them_give_what_the_cpu_gives(name, rate, channe
     pcm = pinned(np.stack([mono] * channels, 2))
     native = NativeLayout(rate, (0, 7, 300), windowing.region_windows, windowing.stride)
     found = [predict(model, device, pcm, native) for model, device in ((cpu, "cpu"), (gpu, "cuda:0"))]
-    assert len(found[0]) == len(native) and np.abs(found[0] - found[1]).max() < 0.01
+    assert len(found[0]) == len(native)
+    assert np.abs(found[0] - found[1]).max() < 0.01
 
 
 def test_a_network_that_cannot_cast_itself_runs_under_autocast():
     plain = torch.nn.Linear(8, 8).cuda()
     assert precision.cast_to(plain, torch.bfloat16) is torch.bfloat16
-    assert plain.weight.dtype == torch.float32 and plain(torch.ones(1, 8, device="cuda")).dtype == torch.bfloat16
+    assert plain.weight.dtype == torch.float32
+    assert plain(torch.ones(1, 8, device="cuda")).dtype == torch.bfloat16

@@ -25,7 +25,8 @@ def test_a_batch_waits_while_more_is_to_come_and_only_then():
     queue.put(request(3))
     taker.start()
     taker.join(0.1)
-    assert taker.is_alive() and not taken
+    assert taker.is_alive()
+    assert not taken
     queue.put(request(2))
     coming.clear()
     taker.join(10)

@@ -31,7 +31,7 @@ def track(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name, took", [("musicnn", "float16"), ("vit_b_16_mel", "bfloat16"), ("vgg19_bn_cqt", "bfloat16")]
+    ("name", "took"), [("musicnn", "float16"), ("vit_b_16_mel", "bfloat16"), ("vgg19_bn_cqt", "bfloat16")]
 )
 @torch.inference_mode()
 def test_probabilities_of_music_stay_within_a_hundredth(track, name, took):

@@ -50,7 +50,7 @@ def test_a_gpu_tells_its_memory_how_busy_it_is_and_its_processes():
 
 
 @pytest.mark.parametrize(
-    "gpu, utilization, processes",
+    ("gpu", "utilization", "processes"),
     [
         (FakeGpu("GPU-a", busy=None), None, ()),
         (FakeGpu("GPU-a", processes=None), 0.5, ()),

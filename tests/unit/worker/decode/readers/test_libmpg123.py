@@ -95,7 +95,8 @@ def test_all_of_it_is_what_soundfile_gives(track):
     with Path(os.fsdecode(track)).open("rb") as file:
         expected = read(LibsndfileReader(file.fileno()))
     found = read(reader)
-    assert reader.rate == rate_of(track) and SECONDS * reader.rate <= len(found) < (SECONDS + 0.1) * reader.rate
+    assert reader.rate == rate_of(track)
+    assert SECONDS * reader.rate <= len(found) < (SECONDS + 0.1) * reader.rate
     assert b"without" in track or len(found) == len(expected)  # soundfile guesses the length, and stops there
     both = min(len(found), len(expected))
     assert np.abs(found[:both] - expected[:both]).max() < 1e-4
@@ -141,13 +142,15 @@ def test_a_constant_bit_rate_is_an_index(track):
 def test_a_tag_in_front_moves_the_index():
     frame = bytes.fromhex("fffb9000") + bytes(32) + b"Info" + (3).to_bytes(4) + (100).to_bytes(4) + (41_796).to_bytes(4)
     plain, moved = (constant_frames(frame + bytes(400), at) for at in (0, 1000))
-    assert plain.starts[0] == 417 and (moved.starts - plain.starts == 1000).all()
+    assert plain.starts[0] == 417
+    assert (moved.starts - plain.starts == 1000).all()
     assert constant_frames(frame.replace((100).to_bytes(4), (900).to_bytes(4)) + bytes(400), 0) is None
     assert constant_frames(frame[:-8], 0) is None
 
 
 @pytest.mark.parametrize(
-    "kbit_s, rate, preframes", [(320, 44_100, 3), (192, 44_100, 3), (128, 44_100, 4), (64, 44_100, 5), (32, 48_000, 11)]
+    ("kbit_s", "rate", "preframes"),
+    [(320, 44_100, 3), (192, 44_100, 3), (128, 44_100, 4), (64, 44_100, 5), (32, 48_000, 11)],
 )
 def test_as_many_frames_are_decoded_before_another_as_may_have_its_beginning(kbit_s, rate, preframes):
     assert Frames(np.zeros(1), 144_000 * kbit_s / rate).preframes == preframes
@@ -171,7 +174,8 @@ def test_a_walk_finds_every_frame_or_nothing(track, tmp_path):
     damaged.write_bytes(data[: len(data) // 2] + bytes(9) + data[len(data) // 2 :])
     short.write_bytes(data[:1000])
     assert walk_through(tagged).samples == found.samples
-    assert walk_through(damaged) is None and walk_through(short) is None
+    assert walk_through(damaged) is None
+    assert walk_through(short) is None
 
 
 def test_without_the_library_soundfile_reads_it(track, monkeypatch):

@@ -38,7 +38,7 @@ def test_probabilities_of_the_patches(reference, model):
     assert np.abs(found - reference["probabilities"]).max() < 1e-4
 
 
-@pytest.mark.parametrize("channels, frames, bands", [(5, 7, 38), (3, 7, 67), (4, 128, 1), (2, 33, 1), (1, 4, 1)])
+@pytest.mark.parametrize(("channels", "frames", "bands"), [(5, 7, 38), (3, 7, 67), (4, 128, 1), (2, 33, 1), (1, 4, 1)])
 @pytest.mark.parametrize("patch_frames", [187, 192, 20])
 @torch.inference_mode()
 def test_on_a_cpu_a_convolutions_maxima_are_those_of_the_convolution(channels, frames, bands, patch_frames):
@@ -66,7 +66,7 @@ def test_patches_and_probabilities_from_audio(reference, model):
         assert np.abs(model.network(waveform)[0].numpy() - reference["probabilities"][row]).max() < 5e-3
 
 
-@pytest.mark.parametrize("sample_rate, fft, mels", [(16_000, 512, 96), (22_050, 2048, 128)])
+@pytest.mark.parametrize(("sample_rate", "fft", "mels"), [(16_000, 512, 96), (22_050, 2048, 128)])
 def test_mel_filters_are_librosas(sample_rate, fft, mels):
     import librosa
 
