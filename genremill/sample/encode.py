@@ -1,58 +1,168 @@
-"""PCM to a tagged file, whole or not at all."""
+"""Writing samples to tagged audio files, each whole or not at all."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Protocol
 
 import av
 import numpy as np
+import numpy.typing as npt
 import soundfile
+from av.audio.stream import AudioStream
+from mutagen import FileType
 from mutagen.easymp4 import EasyMP4
 from mutagen.flac import FLAC
-from mutagen.id3 import TALB, TCON, TIT2, TPE1
+from mutagen.id3 import TALB, TCON, TIT2, TPE1, Encoding, Frame
 from mutagen.mp3 import EasyMP3
 from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
 
-PLAYABLE = (".wav", ".flac", ".ogg", ".mp3", ".m4a")
+Pcm = npt.NDArray[np.int16] | npt.NDArray[np.float32]  # (n, channels); full scale is 32768 or 1.
 
 
-class Codec(NamedTuple):
-    """An encoder of PyAV."""
+class Encoder(Protocol):
+    """A way to encode samples."""
 
-    name: str
-    container: str
-    channel_bit_rate: int  # bit/s
-    options: dict[str, str]
-
-
-AV_CODECS = {  # LAME at this speed takes half of soundfile's time
-    ".m4a": Codec("aac", "ipod", 96_000, {"aac_coder": "fast"}),
-    ".mp3": Codec("libmp3lame", "mp3", 112_000, {"compression_level": "7"}),
-}
-SOUNDFILE_OPTIONS = {
-    ".mp3": {"bitrate_mode": "CONSTANT", "compression_level": 0.33}
-}  # 224 kbit/s, where PyAV has no LAME
+    def encode(self, path: Path, blocks: Iterable[Pcm], sample_rate: int, channels: int) -> None:
+        """Write the blocks, each (n, channels), to the path, whose suffix does not matter."""
+        ...
 
 
-def write_track(path: Path, pcm: np.ndarray, sample_rate: int, tags: dict[str, str], **encoding) -> None:
-    """Encode pcm, float32 (n,) or (n, channels), as the suffix says, with tags title, artist, album, genre.
+@dataclass(frozen=True)
+class SoundfileEncoder:
+    """Encoding with libsndfile, through soundfile. The fields are arguments of soundfile.SoundFile."""
 
-    The file appears whole or not at all. `encoding` goes to soundfile: subtype, bitrate_mode, compression_level.
+    format: str
+    subtype: str | None = None
+    bitrate_mode: str | None = None
+    compression_level: float | None = None
+
+    def encode(self, path: Path, blocks: Iterable[Pcm], sample_rate: int, channels: int) -> None:
+        """Write the blocks, as Encoder.encode."""
+        with soundfile.SoundFile(
+            path,
+            "w",
+            sample_rate,
+            channels,
+            format=self.format,
+            subtype=self.subtype,
+            bitrate_mode=self.bitrate_mode,
+            compression_level=self.compression_level,
+        ) as file:
+            for block in blocks:
+                file.write(_as_float(block) if self.format == "MP3" else block)
+
+
+def _as_float(block: Pcm) -> Pcm:
+    """The block as float32 in [-1, 1). libsndfile 1.2.2 takes only half of each block of int16 in stereo for MP3, and
+    encodes noise in its place (its pull request 1106)."""
+    return block if block.dtype == np.float32 else block.astype(np.float32) / np.float32(32_768)
+
+
+@dataclass(frozen=True)
+class AvEncoder:
+    """Encoding with FFmpeg, through PyAV."""
+
+    container: str  # FFmpeg's name of the file format.
+    codec: str  # FFmpeg's name of the encoder.
+    bit_rate: int | None = None  # Bits per second; None: the encoder's default, or lossless.
+    sample_format: str | None = None  # FFmpeg's name of the samples that are encoded; None: the encoder's default.
+    options: dict[str, str] = field(default_factory=dict)  # The encoder's own options.
+
+    def encode(self, path: Path, blocks: Iterable[Pcm], sample_rate: int, channels: int) -> None:
+        """Write the blocks, as Encoder.encode."""
+        layout = "stereo" if channels == 2 else "mono"
+        with av.open(str(path), "w", format=self.container) as file:
+            stream = file.add_stream(self.codec, rate=sample_rate, layout=layout, options=self.options)
+            assert isinstance(stream, AudioStream)
+            if self.bit_rate:
+                stream.bit_rate = self.bit_rate
+            if self.sample_format:
+                stream.codec_context.format = self.sample_format
+            for frame in _frames(blocks, sample_rate, layout):
+                file.mux(stream.encode(frame))
+            file.mux(stream.encode(None))
+
+
+def _frames(blocks: Iterable[Pcm], sample_rate: int, layout: str) -> Iterator[av.AudioFrame]:
+    """The blocks as frames of FFmpeg. PyAV converts them to what an encoder takes."""
+    position = 0
+    for block in blocks:
+        if block.dtype == np.int16:
+            interleaved = np.ascontiguousarray(block, dtype=np.int16).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(interleaved, "s16", layout)
+        else:
+            planes = np.ascontiguousarray(block.T, dtype=np.float32)
+            frame = av.AudioFrame.from_ndarray(planes, "fltp", layout)
+        frame.sample_rate, frame.pts, frame.time_base = sample_rate, position, Fraction(1, sample_rate)
+        position += len(block)
+        yield frame
+
+
+def encode_pcm(path: Path, pcm: Pcm, sample_rate: int, encoder: Encoder) -> None:
+    """Encode samples (n, channels)."""
+    encoder.encode(path, split_seconds(pcm, sample_rate), sample_rate, pcm.shape[1])
+
+
+def split_seconds(pcm: Pcm, sample_rate: int) -> Iterator[Pcm]:
+    """Samples in blocks of a second: libsndfile can crash on a long MP3 or Ogg file that is written in one call."""
+    return (pcm[start : start + sample_rate] for start in range(0, len(pcm), sample_rate))
+
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".m4a")  # Of the files that tracks are written to.
+
+
+def default_encoder(suffix: str, channels: int) -> Encoder:
+    """The encoder for tracks whose files have this suffix. Raises ValueError where there is none.
+
+    An MP3 file has 112 kbit/s per channel. LAME, which encodes it, needs half the time through PyAV, but not every
+    build of PyAV has it.
     """
+    if suffix not in SUFFIXES:
+        raise ValueError(f"cannot write {suffix!r}; there are {', '.join(SUFFIXES)}")
+    if suffix == ".m4a":
+        return AvEncoder("ipod", "aac", 96_000 * channels, options={"aac_coder": "fast"})
+    if suffix == ".mp3" and "libmp3lame" in av.codecs_available:
+        return AvEncoder("mp3", "libmp3lame", 112_000 * channels, options={"compression_level": "7"})
+    if suffix == ".mp3":
+        return SoundfileEncoder("MP3", bitrate_mode="CONSTANT", compression_level=0.33)
+    return SoundfileEncoder(suffix[1:].upper())
+
+
+def write_track(path: Path, pcm: Pcm, sample_rate: int, tags: dict[str, str], encoder: Encoder | None = None) -> None:
+    """Write samples (n,) or (n, channels) to a tagged file, as write_blocks."""
     pcm = pcm.reshape(len(pcm), -1)
-    seconds = (pcm[at : at + sample_rate] for at in range(0, len(pcm), sample_rate))
+    write_blocks(path, split_seconds(pcm, sample_rate), sample_rate, pcm.shape[1], tags, encoder)
+
+
+def write_blocks(
+    path: Path,
+    blocks: Iterable[Pcm],
+    sample_rate: int,
+    channels: int,
+    tags: dict[str, str],
+    encoder: Encoder | None = None,
+) -> None:
+    """Write blocks (n, channels) to a tagged file, whole or not at all, with the default encoder or another one.
+
+    The tags are title, artist, album and genre; any may be missing. Raises ValueError for an unknown suffix.
+    """
+    encoder = encoder or default_encoder(path.suffix, channels)
     with whole_file(path) as unfinished:
-        encode_blocks(unfinished, seconds, sample_rate, pcm.shape[1], path.suffix, encoding)
+        encoder.encode(unfinished, blocks, sample_rate, channels)
         write_tags(unfinished, tags, path.suffix)
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A name to write under, given to the path once nothing can go wrong any more."""
+    """Give a temporary path to write to. At the end it is renamed to `path`, or after an error deleted.
+
+    Folders that are missing are made.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -62,45 +172,25 @@ def whole_file(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def encode_blocks(
-    path: Path, blocks: Iterable[np.ndarray], rate: int, channels: int, suffix: str, encoding: dict
-) -> None:
-    """Blocks (n, channels) of about a second each: a long MP3 or OGG in one call can crash libsndfile."""
-    if suffix not in PLAYABLE:
-        raise ValueError(f"cannot write {suffix!r}; there are {', '.join(PLAYABLE)}")
-    codec = AV_CODECS.get(suffix)
-    if codec and not encoding and codec.name in av.codecs_available:
-        _encode_av(path, blocks, rate, channels, codec)
-        return
-    encoding = encoding or SOUNDFILE_OPTIONS.get(suffix, {})
-    with soundfile.SoundFile(path, "w", rate, channels, format=suffix[1:].upper(), **encoding) as file:
-        for block in blocks:
-            file.write(block)
-
-
-def _encode_av(path: Path, blocks: Iterable[np.ndarray], rate: int, channels: int, codec: Codec) -> None:
-    with av.open(str(path), "w", format=codec.container) as file:
-        stream = file.add_stream(
-            codec.name, rate=rate, layout="stereo" if channels == 2 else "mono", options=codec.options
-        )
-        stream.bit_rate, at = codec.channel_bit_rate * channels, 0
-        for block in blocks:
-            planes = np.ascontiguousarray(block.T, dtype=np.float32)
-            frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=stream.layout.name)
-            frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
-            at += len(block)
-            file.mux(stream.encode(frame))
-        file.mux(stream.encode(None))
+TAG_READERS: dict[str, Callable[[Path], FileType]] = {
+    ".wav": WAVE,
+    ".flac": FLAC,
+    ".ogg": OggVorbis,
+    ".mp3": EasyMP3,
+    ".m4a": EasyMP4,
+}
+WAV_TAGS: dict[str, Callable[..., Frame]] = {"title": TIT2, "artist": TPE1, "album": TALB, "genre": TCON}
 
 
 def write_tags(path: Path, tags: dict[str, str], suffix: str) -> None:
-    if suffix == ".wav":
-        file = WAVE(path)
+    """Add tags, or replace them, in a file of the kind that has this suffix."""
+    file = TAG_READERS[suffix](path)
+    if suffix == ".wav":  # Here mutagen knows tags only as the frames of ID3.
         file.add_tags()
-        for name, frame in {"title": TIT2, "artist": TPE1, "album": TALB, "genre": TCON}.items():
-            if name in tags:
-                file.tags.add(frame(encoding=3, text=tags[name]))
+        for name, text in tags.items():
+            frame = WAV_TAGS[name](encoding=Encoding.UTF8, text=text)
+            file[frame.FrameID] = frame
     else:
-        file = {".flac": FLAC, ".ogg": OggVorbis, ".mp3": EasyMP3, ".m4a": EasyMP4}[suffix](path)
-        file.update(tags)
+        for name, text in tags.items():
+            file[name] = text
     file.save()

@@ -1,124 +1,145 @@
-"""A small sample music library, composed here: something to run genremill on where no music is at hand.
-
-Sound is built bottom up: voices (wavetable, struck string, struck bar, drum) render one note; a style is data, chords
-and patterns for voices; `compose_track` plays a style; `write_track` encodes. Patterns are one bar long, any number of
-equal steps, bars separated by `|` and repeated: `.` rest, `-` hold, a digit a tone of the bar's chord, `c` the chord,
-`g` the chord as a guitar plays it, `p` a power chord, `m` the next note of a melody; for drums `x`, `X` loud, `o` soft.
-
-    genremill sample FOLDER
-"""
+"""The sample library: 27 short tracks in all styles and formats, the copy of one, and two broken files."""
 
 import shutil
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import soundfile
+from mutagen import MutagenError
 
-from genremill.sample.encode import whole_file, write_tags, write_track
-from genremill.sample.styles import STYLES, compose_track
-
-# --- Voices: one note each ------------------------------------------------------------------------------------------
-
-
-# --- The sequencer: chords and patterns to a mix ---------------------------------------------------------------------
-
-
-# --- The styles -------------------------------------------------------------------------------------------------------
-
-
-# --- Files ------------------------------------------------------------------------------------------------------------
-
-
-# --- The library ------------------------------------------------------------------------------------------------------
+from genremill.sample.compose import compose_track
+from genremill.sample.encode import Encoder, SoundfileEncoder, whole_file, write_tags, write_track
+from genremill.sample.styles import STYLES
+from settings import GenremillError
 
 
 @dataclass(frozen=True)
-class Item:
-    """A file of the library: its name says artist, album and title."""
+class Track:
+    """A track of the library. Its path is artist/album/number title."""
 
     path: str
     style: str
     seconds: float
-    rate: int = 44_100
+    sample_rate: int = 44_100
     channels: int = 2
     seed: int = 0
-    encoding: dict = field(default_factory=dict)
+    encoder: Encoder | None = None  # None: the default of the path's suffix.
 
     @property
     def tags(self) -> dict[str, str]:
+        """The tags of the file: title, artist, album and genre."""
         artist, album, name = self.path.split("/")
         return {"title": Path(name).stem[3:], "artist": artist, "album": album, "genre": STYLES[self.style].genre}
 
 
-LIBRARY = (
-    Item("Kessel Nord/Schichtwechsel/01 Presswerk.mp3", "techno", 20),
-    Item("Kessel Nord/Schichtwechsel/02 Night Shuttle.mp3", "trance", 18, 48_000),
-    Item("Kessel Nord/Remixes/01 Second Shift.flac", "house", 17),
-    Item("Lowtide/Undertow/01 Breakwater.m4a", "drum and bass", 17, 48_000),
-    Item("Lowtide/Undertow/02 Slack Water.flac", "ambient", 24, 48_000, encoding={"subtype": "PCM_24"}),
-    Item("Lowtide/Undertow/03 Sounding.ogg", "dub", 18),
-    Item("Hazel & Rowan/Hedgerow/01 The Miller's Gate.flac", "folk", 18),
-    Item("Hazel & Rowan/Hedgerow/02 Barn Waltz.ogg", "waltz", 16, 48_000),
-    Item("Hazel & Rowan/Hedgerow/03 Ridge Road.m4a", "country", 17),
-    Item(
-        "Ironpress/Anvil/01 Slag.mp3",
-        "metal",
-        17,
-        seed=6,
-        encoding={"bitrate_mode": "VARIABLE", "compression_level": 0.2},
-    ),
-    Item("Ironpress/Anvil/02 Clock Off.mp3", "punk", 15),
-    Item("Ironpress/Singles/01 Long Way Down.m4a", "rock", 18, seed=8),
-    Item("Clara Voss/Nachtstücke/01 Café du Matin.m4a", "piano ballad", 20, 48_000),
-    Item("Clara Voss/Nachtstücke/02 Overture in D.flac", "orchestra", 20),
-    Item("Clara Voss/Nachtstücke/03 Toccata.wav", "organ", 17, 48_000, 1),
-    Item("Clara Voss/Nachtstücke/04 Lux.ogg", "choir", 20),
-    Item("The Corner Table/Late Set/01 Blue Lamp.mp3", "jazz", 18),
-    Item("The Corner Table/Late Set/02 Third Street Shuffle.wav", "blues", 18, channels=1),
-    Item("The Corner Table/Late Set/03 Orla.ogg", "bossa nova", 17),
-    Item("Marlon Reed/Sunday Soul/01 Hold the Door.m4a", "soul", 18),
-    Item("Marlon Reed/Sunday Soul/02 Pocket Change.mp3", "funk", 17),
-    Item("Marlon Reed/Sunday Soul/03 Corner Talk.mp3", "hip hop", 18, 48_000),
-    Item("Marlon Reed/Sunday Soul/04 Harbour Light.ogg", "reggae", 18),
-    Item("夜行 Express/日本/01 Neon 駅.mp3", "synth pop", 18),
-    Item("夜行 Express/日本/02 8-bit 猫.wav", "chiptune", 16, 22_050, 1),
-    Item("Atelier Null/Étude/01 Grid.flac", "minimalism", 17),
-    Item("Atelier Null/Étude/02 Rust.ogg", "noise", 20, 48_000, 1),
+HIGH_RESOLUTION = SoundfileEncoder("FLAC", "PCM_24")
+VARIABLE_BIT_RATE = SoundfileEncoder("MP3", bitrate_mode="VARIABLE", compression_level=0.2)
+TRACKS = (
+    Track("Kessel Nord/Schichtwechsel/01 Presswerk.mp3", "techno", 20),
+    Track("Kessel Nord/Schichtwechsel/02 Night Shuttle.mp3", "trance", 18, 48_000),
+    Track("Kessel Nord/Remixes/01 Second Shift.flac", "house", 17),
+    Track("Lowtide/Undertow/01 Breakwater.m4a", "drum and bass", 17, 48_000),
+    Track("Lowtide/Undertow/02 Slack Water.flac", "ambient", 24, 48_000, encoder=HIGH_RESOLUTION),
+    Track("Lowtide/Undertow/03 Sounding.ogg", "dub", 18),
+    Track("Hazel & Rowan/Hedgerow/01 The Miller's Gate.flac", "folk", 18),
+    Track("Hazel & Rowan/Hedgerow/02 Barn Waltz.ogg", "waltz", 16, 48_000),
+    Track("Hazel & Rowan/Hedgerow/03 Ridge Road.m4a", "country", 17),
+    Track("Ironpress/Anvil/01 Slag.mp3", "metal", 17, seed=6, encoder=VARIABLE_BIT_RATE),
+    Track("Ironpress/Anvil/02 Clock Off.mp3", "punk", 15),
+    Track("Ironpress/Singles/01 Long Way Down.m4a", "rock", 18, seed=8),
+    Track("Clara Voss/Nachtstücke/01 Café du Matin.m4a", "piano ballad", 20, 48_000),
+    Track("Clara Voss/Nachtstücke/02 Overture in D.flac", "orchestra", 20),
+    Track("Clara Voss/Nachtstücke/03 Toccata.wav", "organ", 17, 48_000, 1),
+    Track("Clara Voss/Nachtstücke/04 Lux.ogg", "choir", 20),
+    Track("The Corner Table/Late Set/01 Blue Lamp.mp3", "jazz", 18),
+    Track("The Corner Table/Late Set/02 Third Street Shuffle.wav", "blues", 18, channels=1),
+    Track("The Corner Table/Late Set/03 Orla.ogg", "bossa nova", 17),
+    Track("Marlon Reed/Sunday Soul/01 Hold the Door.m4a", "soul", 18),
+    Track("Marlon Reed/Sunday Soul/02 Pocket Change.mp3", "funk", 17),
+    Track("Marlon Reed/Sunday Soul/03 Corner Talk.mp3", "hip hop", 18, 48_000),
+    Track("Marlon Reed/Sunday Soul/04 Harbour Light.ogg", "reggae", 18),
+    Track("夜行 Express/日本/01 Neon 駅.mp3", "synth pop", 18),
+    Track("夜行 Express/日本/02 8-bit 猫.wav", "chiptune", 16, 22_050, 1),
+    Track("Atelier Null/Étude/01 Grid.flac", "minimalism", 17),
+    Track("Atelier Null/Étude/02 Rust.ogg", "noise", 20, 48_000, 1),
 )
-DUPLICATE = ("Unsorted/presswerk (1).mp3", LIBRARY[0])  # the same audio under other tags
-BROKEN = ("Unsorted/download.mp3", "Unsorted/unfinished.flac")
+ORIGINAL = TRACKS[0].path  # The track that DUPLICATE is a copy of, under other tags.
+DUPLICATE = "Unsorted/presswerk (1).mp3"
+DUPLICATE_TAGS = {"title": "presswerk", "artist": "unknown", "album": "unknown", "genre": "Other"}
+BROKEN_MP3 = "Unsorted/download.mp3"
+BROKEN_FLAC = "Unsorted/unfinished.flac"
 
 
-def compose_library(root: Path) -> list[Path]:
-    """Write the sample library under root and return its files, 27 that play, a copy of one, and two broken ones.
+def write_library(folder: Path) -> list[Path]:
+    """Write the files of the sample library that are not in the folder yet, and return their paths.
 
-    What is there already stays as it is.
+    Raises GenremillError if a file cannot be written.
     """
-    for item in LIBRARY:
-        if not (root / item.path).exists():
-            pcm = compose_track(item.style, item.seconds, item.seed, item.rate)
-            pcm = pcm if item.channels == 2 else pcm.mean(1)
-            write_track(root / item.path, pcm, item.rate, item.tags, **item.encoding)
-    for name, write in ((DUPLICATE[0], _write_duplicate), *zip(BROKEN, (_write_noise, _write_stub), strict=True)):
-        if not (root / name).exists():
-            with whole_file(root / name) as unfinished:
-                write(unfinished, root)
-    return [root / name for name in (*(item.path for item in LIBRARY), DUPLICATE[0], *BROKEN)]
+    written = []
+    try:
+        for path, write in WRITERS.items():
+            if not (folder / path).exists():
+                write(folder)
+                written.append(folder / path)
+    except (OSError, soundfile.LibsndfileError, MutagenError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise GenremillError(f"the sample library cannot be written to {folder}: {reason}") from error
+    return written
 
 
-def _write_duplicate(path: Path, root: Path) -> None:
-    shutil.copyfile(root / DUPLICATE[1].path, path)
-    write_tags(path, {"title": "presswerk", "artist": "unknown", "album": "unknown", "genre": "Other"}, ".mp3")
+def library_paths(folder: Path) -> list[Path]:
+    """The paths of all files of the sample library in a folder, whether they are there or not."""
+    return [folder / path for path in WRITERS]
 
 
-def _write_noise(path: Path, root: Path) -> None:
-    """Random bytes without 0xFF, so that no decoder takes any of them for the start of a frame."""
-    path.write_bytes(np.random.default_rng(13).integers(1, 255, 200_000, dtype=np.uint8).tobytes())
+def _write_track(track: Track, folder: Path) -> None:
+    pcm = compose_track(track.style, track.seconds, track.seed, track.sample_rate)
+    if track.channels == 1:
+        pcm = pcm.mean(1)
+    write_track(folder / track.path, pcm, track.sample_rate, track.tags, track.encoder)
 
 
-def _write_stub(path: Path, root: Path) -> None:
-    """The header of a FLAC file of 3 minutes, 44.1 kHz, stereo, 16 bit; then random bytes without a frame."""
-    rate_to_length = 44_100 << 44 | 1 << 41 | 15 << 36 | 180 * 44_100
-    header = (4096).to_bytes(2) * 2 + bytes(6) + rate_to_length.to_bytes(8) + bytes(16)
-    junk = np.random.default_rng(14).integers(1, 255, 60_000, dtype=np.uint8).tobytes()
-    path.write_bytes(b"fLaC" + bytes((0x80, 0, 0, len(header))) + header + junk)
+def _write_duplicate(folder: Path) -> None:
+    with whole_file(folder / DUPLICATE) as unfinished:
+        shutil.copyfile(folder / ORIGINAL, unfinished)
+        write_tags(unfinished, DUPLICATE_TAGS, ".mp3")
+
+
+def _write_broken_mp3(folder: Path) -> None:
+    """Write noise in which no decoder finds the start of a frame, since no byte of it is 0xFF."""
+    with whole_file(folder / BROKEN_MP3) as unfinished:
+        unfinished.write_bytes(_noise_bytes(13, 200_000))
+
+
+def _write_broken_flac(folder: Path) -> None:
+    """Write the header of a FLAC file of three minutes, and noise where its frames should be.
+
+    The header has one block, STREAMINFO, as RFC 9639 defines it.
+    """
+    sample_rate, channels, bits, seconds = 44_100, 2, 16, 180
+    block_sizes = 2 * (4096).to_bytes(2, "big")  # The smallest and the largest block, in samples.
+    frame_sizes = bytes(6)  # The smallest and the largest frame, in bytes: not known.
+    format_bits = sample_rate << 44 | (channels - 1) << 41 | (bits - 1) << 36 | seconds * sample_rate
+    md5 = bytes(16)  # Of the samples: not known.
+    stream_info = block_sizes + frame_sizes + format_bits.to_bytes(8, "big") + md5
+    last_block, stream_info_type = 0x80, 0
+    block_header = bytes((last_block | stream_info_type, 0, 0, len(stream_info)))
+    with whole_file(folder / BROKEN_FLAC) as unfinished:
+        unfinished.write_bytes(b"fLaC" + block_header + stream_info + _noise_bytes(14, 60_000))
+
+
+def _noise_bytes(seed: int, count: int) -> bytes:
+    """Random bytes, none of which is 0 or 0xFF."""
+    return np.random.default_rng(seed).integers(1, 255, count, dtype=np.uint8).tobytes()
+
+
+# The function that writes each file into the library's folder, by the file's path in it. ORIGINAL precedes DUPLICATE.
+WRITERS: dict[str, Callable[[Path], None]] = {
+    **{track.path: partial(_write_track, track) for track in TRACKS},
+    DUPLICATE: _write_duplicate,
+    BROKEN_MP3: _write_broken_mp3,
+    BROKEN_FLAC: _write_broken_flac,
+}

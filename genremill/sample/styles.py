@@ -1,232 +1,179 @@
-"""The styles, and a track in one of them."""
+"""The styles of the sample library, read from styles.txt, whose first lines explain its format."""
 
-import json
 import re
-from zlib import crc32
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from genremill.sample.harmony import Chord, parse_chord, parse_scale
+from genremill.sample.instruments import INSTRUMENTS
 
-from genremill.sample.sequencer import Part, Style
+STYLES_FILE = Path(__file__).with_name("styles.txt")
 
-# A style: name, genre for the tags, beats a minute, chords, scale of melodies; below it voice, gain and pattern of its
-# parts; behind both what differs from the defaults of Style and Part. Columns are two spaces apart.
-SCORES = """
-techno  Techno  133  Am Am Am F  minor  loose_s=0
-    kick        1.1   x...x...x...x...                    room=0.03
-    hat         0.4   ..x...x...x..ox.
-    clap        0.3   ....x.......x..o
-    acid        0.5   0.03..0.2.03.0.1                    octave=-1 echo=0.3 pump=0.5
-    stab        0.2   ...c......c.....                    octave=1 echo=0.5 room=0.4 pump=0.5
-
-house  House  124  Fm9 Fm9 Ebmaj7 Cm7  minor  loose_s=0.001
-    kick        1     x...x...x...x...                    room=0.02
-    clap        0.4   ....x.......x...
-    open hat    0.3   ..x...x...x...x.                    pan=0.2
-    shaker      0.15  x.xxx.xxx.xxx.xx                    pan=-0.4
-    synth bass  0.6   ..0-..0-..0-..3-                    octave=-1 pump=0.4
-    drawbars    0.12  c..c..c...c..c..                    octave=1 room=0.3 pump=0.6
-    singer      0.3   ........m--.m---|................   octave=1 echo=0.4 room=0.4
-
-drum and bass  Drum & Bass  174  Dm Dm Bb C  minor  loose_s=0.002
-    kick        1     x.........x.....
-    snare       0.8   ....x.......x...|....x..o.o..x..o
-    hat         0.3   x.x.x.xxx.x.xxx.                    pan=0.2
-    reese       0.5   0-----0-..0-----|0-------..3-2-..   octave=-1
-    pad         0.15  c---------------                    octave=1 room=0.5
-
-ambient  Ambient  60  Cmaj7 Am9 Fmaj7 Am9  major  reverb_s=4 loudness=0.1
-    pad         0.3   c---------------                    wide=1 room=0.6
-    dark pad    0.4   0---------------                    octave=-1 room=0.4
-    glass       0.12  ....m-------m---|m-----------....   octave=1 echo=0.6 room=0.8
-
-folk  Folk  109  G Em C D  major  loose_s=0.01 reverb_s=0.4 loudness=0.075
-    guitar      0.7   0.4.3.5.2.4.3.5.                    octave=1 pan=-0.2 room=0.05
-    guitar      0.1   g-------....g---                    pan=0.4 strum_s=0.018 room=0.1
-    flute       0.03  ................|m---m---m-------   octave=1 room=0.3
-
-metal  Metal  209  E5 E5 G5 F5  minor  reverb_s=1.7 loudness=0.2
-    rock kick   2.5   xxxxxxxxxxxxxxxx                    room=0.43
-    rock snare  1.6   ....x.......x...                    room=0.74
-    crash       0.09  x...x...x...x...                    pan=-0.3 room=0.22
-    wash        0.07  x.x.x.x.x.x.x.x.                    room=0.61
-    electric    0.77  p-p-p-p-p-p-p-p-                    octave=-1 wide=1 drive=42 room=0.02
-    fuzz        0.35  p---p-p-p---p---                    wide=1 drive=16 room=0.13
-    pick bass   0.93  0000.0000.00000-                    octave=-2 drive=1.5 room=0.55
-
-punk  Punk  184  A D E D  major  loose_s=0.008 loudness=0.22
-    rock kick   1.5   x...x.x.x...x.x.                    room=0.3
-    rock snare  1.5   ..x...x...x...x.                    room=0.6
-    crash       0.2   x...x...x...x...                    room=0.4
-    wash        0.07  x...x...x...x...                    room=0.4
-    electric    0.9   p-p-p-p-p-p-p-p-                    octave=-1 wide=1 drive=12 room=0.05
-    fuzz        0.3   p-------p-------                    wide=1 drive=9 room=0.2
-    pick bass   0.8   0-0-0-0-0-0-0-0-                    octave=-2 drive=1.6 room=0.5
-    crooner     0.3   m-m-m---m-m-m---|m-m-m-m-m-------   drive=1.5 room=0.3
-
-rock  Rock  122  A G D A  blues  loose_s=0.006 reverb_s=1.8 loudness=0.19
-    rock kick   0.4   x.....x.x.......|x.....x.x.x.....
-    rock snare  3.0   ....x.......x...                    room=0.6
-    hat         0.1   x.x.x.x.x.x.x.x.                    pan=0.3
-    crash       0.6   x...............|................   pan=-0.3 room=0.02
-    wash        0.07  x...x...x...x...                    room=0.02
-    electric    0.4   p-------p-------                    wide=1 drive=4 room=0.3
-    electric    2.2   ........m-m-m---|m---m-m-m-------   octave=1 drive=4.6 echo=0.3 room=1.3
-    pick bass   0.3   0-0-0-0-0-0-3-2-                    octave=-1 room=0.6
-    crooner     0.2   m---m-m-m-------|................   room=0.9
-
-piano ballad  Piano  58  C G Am F  major  loose_s=0.012 reverb_s=1.8 loudness=0.14
-    piano       0.25  0-2-4-2-3-2-4-2-                    room=0.4
-    piano       0.2   0-------0-------                    room=0.8
-    piano       1.0   m-----m-m---m---|m-------m-m-----   octave=1 room=0.6
-
-orchestra  Classical  76  Dm Bb Gm A Dm F C A  full  loose_s=0.015 reverb_s=2.6 loudness=0.12
-    strings     0.2   c---------------                    octave=1 wide=1 room=0.5
-    cello       0.4   0-------0---2---                    octave=-1 pan=0.3 room=0.4
-    strings     0.25  m-----m-m---m---                    octave=2 pan=-0.3 room=0.5
-    horn        0.25  ........0---2---                    pan=0.2 room=0.6
-    tom         0.3   x...............                    room=0.5
-
-jazz  Jazz  152  Dm7 G7 Cmaj7 A7  full  loose_s=0.01 loudness=0.14
-    ride        0.22  x..x.xx..x.x                        pan=0.3
-    brush       0.2   ...x.....x..
-    upright     0.8   0--1--2--3--|3--2--1--0--           octave=-1
-    piano       0.3   ...c.......c|c....c......           pan=-0.3
-    sax         0.3   m--m.mm----m|m----m...m--|m-mm-mm----- octave=1 room=0.25
-
-blues  Blues  82  E7 E7 A7 E7 B7 A7 E7 B7  blues  loose_s=0.012 reverb_s=0.41 loudness=0.06
-    soft kick   0.53  x..x..x..x..                        room=0.4
-    snare       1     ...x.....x..                        room=0.85
-    ride        1     x.xx.xx.xx.x                        pan=0.3 room=0.02
-    bass        0.35  0--1--2--3--                        octave=-1 room=0.6
-    electric    0.15  m-mm--m-....|....m-m-m---           octave=1 pan=-0.2 drive=2.5 room=0.3
-    harmonica   0.1   ............|m--m-mm-----           octave=1 room=1.5
-
-reggae  Reggae  76  Am Dm Am Em  minor  loose_s=0.008
-    rock kick   0.9   ........x.......
-    rim         0.7   ........x.......
-    hat         0.25  x.x.x.xox.x.x.xo                    pan=0.3
-    muted       0.7   ....g.......g...                    pan=-0.3 strum_s=0.008
-    drawbars    0.12  ....c.c.....c.c.                    pan=0.3
-    bass        1     0--0--2-..3-2-0-|0-----....2-3-2-   octave=-1 room=0.02
-    crooner     0.3   m---m-m-m---....|................   room=0.2
-
-hip hop  Hip-Hop  91  Dm9 Dm9 Gm7 Am7  minor  loose_s=0.01 loudness=0.3
-    boom        1.8   x......x..x.....|x..x......x..x..   room=0.3
-    snare       0.3   ....X.......X...                    room=0.2
-    hat         0.29  x.xxx.x.x.xxx.x.                    pan=0.2 room=0.5
-    sub         0.45  0------3..0-----                    octave=-2 room=0.36
-    crackle     0.6   o..x.o.....o..o.|..o....x.o......   room=1.5
-    crooner     0.55  mmm.mm.mmmm.m.m.|mm.mmm.m.mmmm...   room=0.5
-
-funk  Funk  108  E9 E9 A9 E9  blues  reverb_s=0.74 loudness=0.11
-    rock kick   1.1   x..x..x...x.....|x..x......x..x..   room=1.2
-    snare       0.5   ....x..o.o..x..o                    room=0.35
-    slap        1.5   0..3.0.2..0.13..|0..30..3.20..1..   octave=-1 room=0.5
-    muted       0.5   cc.ccc.cc.c.cc.c                    pan=-0.4 strum_s=0.005 room=1
-    clavinet    0.3   ..0.3..2.0..3.1.                    pan=0.4
-    brass       0.1   ........c-.c....|................   octave=1 room=0.3
-
-synth pop  Synth-pop  122  Am F C G  major  loose_s=0.001 reverb_s=2 loudness=0.1
-    kick        0.56  x...x...x...x...                    room=0.67
-    rock snare  0.92  ....x.......x...                    room=0.6
-    hat         0.7   x.x.x.x.x.x.x.x.                    room=0.54
-    synth bass  0.17  0.3.0.3.0.3.0.3.                    octave=-1 room=1.2
-    supersaw    0.42  c-----c-..c-----                    octave=1 wide=1 room=0.65
-    singer      0.1   m-m-m---m-m-m---                    octave=1 room=0.56
-
-chiptune  Chiptune  150  C Am F G  full  loose_s=0 loudness=0.15
-    chip        0.4   m.mmm.m.m.mmm-..                    octave=1 pan=0.2 room=0
-    chip pulse  0.25  0123012301230123                    octave=1 pan=-0.2 room=0
-    chip bass   0.6   0.0.3.0.0.0.3.2.                    octave=-1 room=0
-    blip        0.4   o...x...o...x.x.                    room=0
-
-choir  Choral  58  F Dm Bb C F Am Gm C  full  loose_s=0.03 reverb_s=3.5 loudness=0.11
-    choir       0.3   c-------c-------                    octave=1 wide=1 room=0.7
-    deep choir  0.5   0-------2-------                    room=0.6
-    choir       0.25  m---m---m-------                    octave=1 pan=-0.3 room=0.8
-
-organ  Organ  72  Dm Gm A Dm Bb Gm A D  full  reverb_s=4 loudness=0.12
-    pipes       0.2   0-3-2-3-4-3-2-3-|m-m-m-m-m-m-m---   octave=1 room=0.6
-    pipes       0.12  c-------c-------                    room=0.6
-    pipes       0.25  0---------------                    octave=-1 room=0.5
-
-bossa nova  Bossa Nova  106  Dm9 G7 Cmaj7 A7  full  loose_s=0.008 reverb_s=0.8 loudness=0.15
-    shaker      0.3   x.xxx.xxx.xxx.xx                    pan=0.4 room=0.6
-    nylon       0.15  c..c..c.c..c..c.|..c..c..c.c..c..   strum_s=0.006 room=0.5
-    upright     0.2   0-----2-2-----0-                    octave=-1 room=0.9
-    flute       0.34  m---m-m-----m---|m-------........   octave=1 room=0.44
-
-country  Country  129  G C G D  major  loose_s=0.008 loudness=0.13
-    soft kick   0.7   x.......x.......                    room=1.2
-    brush       0.23  ....x.x.....x.xx                    room=0.9
-    bass        0.5   0-------2-------
-    guitar      0.64  ....g.g.....g.g.                    pan=0.4 strum_s=0.012 room=1.1
-    banjo       0.28  0.3.2.4.3.2.0.2.                    octave=2 pan=-0.4 room=0.5
-    twang       1.1   m-m-m-m-m---....|....m-m-m-m-m---   pan=-0.1 room=0.4
-    crooner     0.86  m---m-m-m-------|m---m---........   room=0.5
-
-trance  Trance  138  Am F G Em  minor  loose_s=0 loudness=0.22
-    kick        1     x...x...x...x...                    room=0.02
-    clap        0.4   ....x.......x...
-    open hat    0.3   ..x...x...x...x.                    pan=0.2
-    synth bass  0.6   ..00..00..00..00                    octave=-1 pump=0.6
-    supersaw    0.3   0120132013201321                    octave=1 wide=1 echo=0.5 room=0.4
-    supersaw    0.12  c---------------                    octave=1 room=0.4 pump=0.8
-
-dub  Dub  70  Em Em Am Em  minor  reverb_s=2.5
-    boom        0.9   x.......x.......
-    rim         0.6   ....x.......x...                    echo=0.65 room=0.6
-    hat         0.2   ..x...x...x...x.                    echo=0.3
-    sub         0.9   0--0..3-..2-0---|0-----....2-3-..   octave=-1 room=0
-    stab        0.35  ....c...........|............c...   echo=0.7 room=0.7
-
-noise  Experimental  51  Cx Cx F#x Cx  major  loose_s=0.2 reverb_s=1.8 loudness=0.11
-    gust        0.15  x...x...                            wide=1 room=0.5
-    scrape      0.7   ..x....x|x....x..                   echo=0.6 room=0.6
-    reese       0.27  c-------                            octave=-2 drive=6 room=0.6
-    bell        0.05  ...0..2.|.1....3.                   octave=1 echo=0.6 room=0.6
-
-waltz  Waltz  168  G D7 Em C G Am D7 G  full  beats=3 loose_s=0.01 loudness=0.13
-    accordion   0.25  m---m-m-----|m-----m---m-           octave=1 pan=-0.2
-    accordion   0.15  ....c...c...                        pan=0.2
-    upright     0.8   0---........                        octave=-1
-    guitar      0.3   ....g...g...                        strum_s=0.008
-
-minimalism  Minimalism  126  Em Em G Em  minor  loudness=0.11
-    marimba     0.5   02131203                            octave=1 pan=-0.5 room=0.3
-    marimba     0.5   0.2.3.1.2.0.                        octave=1 pan=0.5 room=0.3
-    vibraphone  0.3   m-------m---....                    octave=1 room=0.4
-
-soul  Soul  77  Fmaj7 Em7 Dm7 Cmaj7  major  loose_s=0.012 reverb_s=1.8 loudness=0.17
-    rock kick   4     x.......x.......                    room=0.02
-    snare       1.3   ....x.......x..o                    room=0.2
-    hat         0.23  x.x.x.x.x.x.x.x.                    pan=0.3
-    bass        0.2   0--0..2-0-..3-2-                    room=1
-    tine        0.1   c-------c---c---                    pan=-0.3
-    singer      0.5   m---m-m-m-----m-|m-m-m-----------   octave=1 room=0.57
-"""
+# The symbols of a pattern.
+REST = "."
+HOLD = "-"  # The last note goes on.
+MELODY = "m"  # The next note of a random melody.
+WHOLE_CHORD = "c"  # The chord of the bar.
+VOICINGS = {"p": (0, 2, 3), "g": (0, 2, 3, 4, 5)}  # A power chord and a guitar's chord: the chord's tones in each.
+TONES = "01234567"  # One tone of the chord, counted upwards from its root.
+STROKES = {"x": 0.8, "X": 1.2, "o": 0.4}  # A stroke of a drum, and how loud it is.
+SYMBOLS = {REST, HOLD, MELODY, WHOLE_CHORD, *VOICINGS, *TONES, *STROKES}
 
 
-def _read_scores(text: str) -> dict[str, Style]:
+@dataclass(frozen=True)
+class Part:
+    """One instrument of a style: what it plays, and the settings of its channel in the mixer."""
+
+    instrument: str  # A name in INSTRUMENTS.
+    gain: float
+    bars: tuple[str, ...]  # The pattern of each bar, repeated; a bar is divided into as many steps as it has symbols.
+    octave: int = 0  # Octaves that the part is moved up.
+    pan: float = 0.0  # Place in the stereo picture, from -1, left, to 1, right.
+    wide: bool = False  # Whether the right channel is late, which makes the part sound wide.
+    strum_s: float = 0.0  # Time between two strings of a chord.
+    drive: float = 0.0  # Gain into a distorting amplifier; 0: there is none.
+    echo: float = 0.0  # Gain of an echo over the sound before it; 0: there is none.
+    reverb: float = 0.15  # Gain into the reverb, after `gain`.
+    ducking: float = 0.0  # How much of the part is taken away on every beat, from 0 to 1.
+
+
+@dataclass(frozen=True)
+class Style:
+    """What all tracks of a style have in common."""
+
+    genre: str  # For the tags of a file.
+    bpm: float  # Beats per minute.
+    chords: tuple[Chord, ...]  # One for each bar, repeated. The root of the first is the key note of melodies.
+    scale: tuple[int, ...]  # The scale of melodies: the semitones from the key note to each of its notes.
+    parts: tuple[Part, ...]
+    beats: int = 4  # Beats in a bar.
+    humanize_s: float = 0.004  # Standard deviation of a note's start from its place in the bar.
+    reverb_s: float = 1.2  # Length of the reverb.
+    loudness: float = 0.18  # Root mean square of the track before the limiter.
+
+
+def _parse_bars(text: str) -> tuple[str, ...]:
+    """The bars of a pattern. Raises ValueError for an empty bar, or a symbol that no pattern has."""
+    unknown = set(text) - SYMBOLS - {"|"}
+    if unknown:
+        raise ValueError(f"no symbol {min(unknown)!r} in a pattern; there are {' '.join(sorted(SYMBOLS))}")
+    bars = tuple(text.split("|"))
+    if not all(bars):
+        raise ValueError(f"the pattern {text!r} has an empty bar")
+    return bars
+
+
+def _parse_yes(text: str) -> bool:
+    """True, which is the only value that can be given. Raises ValueError for anything else."""
+    if text != "yes":
+        raise ValueError(f"no value {text!r}; write yes, or leave the setting out")
+    return True
+
+
+Parsers = dict[str, Callable[[str], object]]
+STYLE_SETTINGS: Parsers = {  # The settings of a style by name, and what reads the value of each.
+    "genre": str,
+    "bpm": float,
+    "chords": lambda text: tuple(map(parse_chord, text.split())),
+    "scale": parse_scale,
+    "beats": int,
+    "humanize_s": float,
+    "reverb_s": float,
+    "loudness": float,
+}
+REQUIRED_SETTINGS = ("genre", "bpm", "chords", "scale")  # Those that every style must have.
+PART_SETTINGS: Parsers = {  # The settings of a part by name, and what reads the value of each.
+    "octave": int,
+    "pan": float,
+    "wide": _parse_yes,
+    "strum_s": float,
+    "drive": float,
+    "echo": float,
+    "reverb": float,
+    "ducking": float,
+}
+Settings = dict[str, Any]  # The fields of Style or Part that were given, each of its own type.
+
+
+def parse_styles(text: str) -> dict[str, Style]:
+    """The styles of a text in the format of styles.txt, by name. Raises ValueError, whose message names the line."""
+    drafts: list[_Draft] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        with _naming_line(number):
+            _read_line(line.strip(), number, drafts)
     styles = {}
-    for score in text.strip().split("\n\n"):
-        header, *lines = (re.split("  +", line.strip()) for line in score.splitlines())
-        name, genre, bpm, chords, scale, *options = header
-        parts = tuple(Part(voice, pattern, float(gain), **_options(*rest)) for voice, gain, pattern, *rest in lines)
-        styles[name] = Style(float(bpm), chords, parts, scale, genre, **_options(*options))
+    for draft in drafts:
+        with _naming_line(draft.line_number):
+            styles[draft.name] = draft.finish()
     return styles
 
 
-def _options(text: str = "") -> dict[str, float]:
-    """`pan=0.3 room=0` as keyword arguments."""
-    return {name: json.loads(value) for name, value in (pair.split("=") for pair in text.split())}
+@contextmanager
+def _naming_line(number: int) -> Iterator[None]:
+    """Put the number of a line before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{STYLES_FILE.name}, line {number}: {error}") from error
 
 
-STYLES: dict[str, Style] = _read_scores(SCORES)
+@dataclass
+class _Draft:
+    """A style of which more lines may follow."""
+
+    name: str
+    line_number: int
+    settings: Settings = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
+
+    def finish(self) -> Style:
+        """The style. Raises ValueError where something is missing."""
+        missing = [name for name in REQUIRED_SETTINGS if name not in self.settings]
+        if missing or not self.parts:
+            raise ValueError(f"the style {self.name!r} has no {', '.join(missing) or 'parts'}")
+        return Style(parts=tuple(self.parts), **self.settings)
 
 
-def compose_track(style: str, seconds: float, seed: int, sample_rate: int = 44_100) -> np.ndarray:
-    """A piece in one of the STYLES: float32 (n, 2), peak at most 0.9. Equal arguments give equal samples."""
-    if style not in STYLES:
-        raise ValueError(f"no style {style!r}; there are {', '.join(STYLES)}")
-    return STYLES[style](seconds, np.random.default_rng((seed, crc32(style.encode()))), sample_rate)
+def _read_line(line: str, number: int, drafts: list[_Draft]) -> None:
+    """Add what a line says to the last draft, or a new draft. Raises ValueError for what is not understood."""
+    if not line or line.startswith("#"):
+        return
+    if line.startswith("["):
+        name = line.strip("[]")
+        if name in (draft.name for draft in drafts):
+            raise ValueError(f"a second style {name!r}")
+        drafts.append(_Draft(name, number))
+    elif not drafts:
+        raise ValueError("a style starts with its name in square brackets")
+    elif ":" in line:
+        drafts[-1].settings |= _parse_setting(line, ":", STYLE_SETTINGS)
+    else:
+        drafts[-1].parts.append(_parse_part(line))
+
+
+def _parse_part(line: str) -> Part:
+    """A part: instrument, gain, pattern and settings, in columns that are two or more spaces apart."""
+    columns = re.split("  +", line)
+    if len(columns) not in (3, 4):
+        raise ValueError("a part has an instrument, a gain and a pattern, two or more spaces apart, then settings")
+    instrument, gain, pattern, *rest = columns
+    if instrument not in INSTRUMENTS:
+        raise ValueError(f"no instrument {instrument!r}; there are {', '.join(INSTRUMENTS)}")
+    settings: Settings = {}
+    for setting in " ".join(rest).split():
+        settings |= _parse_setting(setting, "=", PART_SETTINGS)
+    return Part(instrument, float(gain), _parse_bars(pattern), **settings)
+
+
+def _parse_setting(text: str, separator: str, parsers: Parsers) -> Settings:
+    """One setting, by its name."""
+    name, _, value = text.partition(separator)
+    if name not in parsers:
+        raise ValueError(f"no setting {name!r}; there are {', '.join(parsers)}")
+    return {name: parsers[name](value.strip())}
+
+
+STYLES = parse_styles(STYLES_FILE.read_text(encoding="utf-8"))
