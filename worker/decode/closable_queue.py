@@ -2,47 +2,57 @@
 
 import threading
 from collections import deque
-from typing import Any
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
 
 
 class QueueClosedError(Exception):
-    """The channel is closed."""
+    """The queue is closed."""
 
 
-class ClosableQueue:
-    """A bounded queue that can be closed: then whoever waits, or comes, gets QueueClosedError. An item wakes one that waits for
-    one; who waits for room is woken when there is room for many, since every waking costs more than an item."""
+class ClosableQueue(Generic[Item]):
+    """A first-in, first-out queue of at most `capacity` items, for any number of threads.
 
-    def __init__(self, most: int):
-        self._items: deque[Any] = deque()
-        self._most, self._open = most, True
+    After close(), put() and get() raise QueueClosedError, also in threads that wait in them. An item wakes one thread
+    that waits for an item. Threads that wait for room are woken only when half of the queue is free: waking a thread
+    costs more than passing an item on, so one that was woken should find room for many.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._items: deque[Item] = deque()
+        self._capacity, self._is_open = capacity, True
         lock = threading.Lock()
-        self._came, self._went = threading.Condition(lock), threading.Condition(lock)
+        self._has_items, self._has_room = threading.Condition(lock), threading.Condition(lock)
 
     def __len__(self) -> int:
+        """How many items wait now."""
         return len(self._items)
 
-    def put(self, item: Any) -> None:
-        with self._went:
-            self._went.wait_for(lambda: len(self._items) < self._most or not self._open)
-            if not self._open:
+    def put(self, item: Item) -> None:
+        """Append an item. Waits while the queue is full."""
+        with self._has_room:
+            self._has_room.wait_for(lambda: len(self._items) < self._capacity or not self._is_open)
+            if not self._is_open:
                 raise QueueClosedError
             self._items.append(item)
-            self._came.notify()
+            self._has_items.notify()
 
-    def get(self) -> Any:
-        with self._came:
-            self._came.wait_for(lambda: self._items or not self._open)
-            if not self._open:
+    def get(self) -> Item:
+        """Take the oldest item. Waits while there is none."""
+        with self._has_items:
+            self._has_items.wait_for(lambda: self._items or not self._is_open)
+            if not self._is_open:
                 raise QueueClosedError
             item = self._items.popleft()
-            if len(self._items) <= self._most // 2:
-                self._went.notify_all()
+            if len(self._items) <= self._capacity // 2:
+                self._has_room.notify_all()
             return item
 
     def close(self) -> None:
-        with self._came:
-            self._open = False
+        """Drop all items, and wake everybody who waits. More than one call does no harm."""
+        with self._has_items:
+            self._is_open = False
             self._items.clear()
-            self._came.notify_all()
-            self._went.notify_all()
+            self._has_items.notify_all()
+            self._has_room.notify_all()

@@ -1,136 +1,235 @@
-"""Where the frames of an MP3 begin, by what their headers say, so that libmpg123 need not look for them."""
+"""Finds where the frames of an MP3 begin by their headers, so that libmpg123 need not search for them."""
 
 import math
 import os
 import struct
 from array import array
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-FRONT_BYTES = 2048  # behind a tag
-INDEX_STEP = 16  # frames
-MOST_INDEXED_FRAMES = 1 << 24  # five days
-SOONER_BYTES = 2  # than computed: libmpg123 looks for the frame from there on, and encoders pad by a byte
-CHUNK_BYTES = 1 << 18
-HEADER_BYTES = 4
-RESERVOIR_BYTES = 511  # of earlier frames that may hold the beginning of a frame's data
-NO_DATA_BYTES = 38  # of a frame, at most: its header, checksum and side information
-MOST_PREFRAMES = 20  # frames
-INFO_TAGS = (b"Xing", b"Info")  # in a first frame that says what follows: of variable, of constant bit rate
-TAGS = (b"TAG", b"APE")  # what may follow the last frame
-KBIT_S = {  # of layer III, by MPEG version
-    1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
-    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
+FRONT_BYTES = 2048  # Bytes that are read behind an ID3v2 tag. The first frame's Xing, Info or VBRI tag is among them.
+ID3V2_HEADER_BYTES = 10  # The last 4 of them have the length of the tag, 7 bits in each.
+HEADER_BYTES = 4  # Length of a frame's header.
+CHUNK_BYTES = 1 << 18  # Bytes of the file that a walk reads at a time.
+INDEX_STEP = 16  # The index has the position of every 16th frame.
+MAX_INDEXED_FRAMES = 1 << 24  # An Info tag that claims more frames than this, which last five days, is wrong.
+
+# Computed positions are this many bytes too low. libmpg123 searches for the frame from there on, and encoders do not
+# all agree about when a frame gets a byte of padding.
+SEARCH_BYTES = 2
+
+RESERVOIR_BYTES = 511  # A frame's data may begin up to this many bytes before the frame (the bit reservoir).
+OVERHEAD_BYTES = 38  # The most bytes of a frame that are not data: header (4), checksum (2), side information (32).
+MAX_PREFRAMES = 20  # The most frames that libmpg123 decodes before the frame that was sought.
+
+INFO_TAGS = (b"Xing", b"Info")  # In a first frame without audio, which describes the file: variable, constant bit rate.
+INFO_HAS_FRAMES_AND_BYTES = 0b11  # Flags of an Info tag: the number of frames and the number of bytes follow.
+TRAILING_TAGS = (b"TAG", b"APE")  # How tags behind the last frame begin: ID3v1 and APE.
+
+# Values of the fields of a header (ISO/IEC 11172-3 and 13818-3, section 2.4.2.3).
+SYNC_BYTE = 0xFF  # The first byte of a header.
+SYNC_AND_LAYER_MASK, SYNC_AND_LAYER_3 = 0b1110_0110, 0b1110_0010  # Bits of the second byte: the sync word, layer III.
+NO_CHECKSUM_BIT = 0b0000_0001  # Bit of the second byte, which may differ from frame to frame.
+SAMPLE_RATE_MASK = 0b0000_1100  # Bits of the third byte.
+VERSIONS = {0b11: 1.0, 0b10: 2.0, 0b00: 2.5}  # MPEG versions; 2.5 is an extension by Fraunhofer.
+SAMPLE_RATES_HZ = {
+    1.0: (44_100, 48_000, 32_000),
+    2.0: (22_050, 24_000, 16_000),
+    2.5: (11_025, 12_000, 8_000),
+}
+BIT_RATES_KBIT_S = {  # By MPEG version. 0: the file's own bit rate, which the header does not say, or forbidden.
+    1.0: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
+    2.0: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
+    2.5: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
+}
+MONO = 0b11  # Channel mode; the three others have two channels.
+FRAME_SAMPLES = {1.0: 1152, 2.0: 576, 2.5: 576}  # By MPEG version.
+SIDE_INFO_BYTES = {  # By MPEG version and number of channels.
+    (1.0, 1): 17,
+    (1.0, 2): 32,
+    (2.0, 1): 9,
+    (2.0, 2): 17,
+    (2.5, 1): 9,
+    (2.5, 2): 17,
 }
 
 
-class Frames(NamedTuple):
-    """The frames of an MP3."""
+class FrameHeader(NamedTuple):
+    """What the header of a frame of MPEG audio, layer III, says."""
 
-    starts: np.ndarray  # int64, of every INDEX_STEPth frame: its first byte
-    smallest: float  # bytes of a frame
-    samples: int = 0  # of all frames; 0: its first frame says it
+    version: float  # Of MPEG: 1, 2 or 2.5.
+    bit_rate: int  # Bits per second; 0 where the header does not say it.
+    sample_rate: int  # Hz.
+    padding: int  # Bytes that were added to this frame, so that the bit rate is met on average: 0 or 1.
+    channels: int  # 1 or 2.
+
+    @property
+    def samples(self) -> int:
+        """Samples of each channel that the frame decodes to."""
+        return FRAME_SAMPLES[self.version]
+
+    @property
+    def average_bytes(self) -> float:
+        """The average length of a frame at this bit rate; 0 where the header does not say the bit rate."""
+        return self.samples // 8 * self.bit_rate / self.sample_rate
+
+    @property
+    def frame_bytes(self) -> int:
+        """The length of this frame, its header included; 0 where the header does not say it."""
+        return int(self.average_bytes) + self.padding if self.bit_rate else 0
+
+    @property
+    def info_tag_bytes(self) -> int:
+        """Where in the frame an Xing or Info tag is: behind the header and the side information."""
+        return HEADER_BYTES + SIDE_INFO_BYTES[self.version, self.channels]
+
+
+def parse_header(data: bytes, offset: int = 0) -> FrameHeader | None:
+    """Read the frame header at this offset. None where there is none, or one of another layer."""
+    if not 0 <= offset <= len(data) - HEADER_BYTES:
+        return None
+    sync, second, third, fourth = data[offset : offset + HEADER_BYTES]
+    if sync != SYNC_BYTE or second & SYNC_AND_LAYER_MASK != SYNC_AND_LAYER_3:
+        return None
+    version, rate_index = VERSIONS.get(second >> 3 & 0b11), third >> 2 & 0b11
+    if version is None or rate_index >= len(SAMPLE_RATES_HZ[version]):
+        return None
+    return FrameHeader(
+        version=version,
+        bit_rate=1000 * BIT_RATES_KBIT_S[version][third >> 4],
+        sample_rate=SAMPLE_RATES_HZ[version][rate_index],
+        padding=third >> 1 & 0b1,
+        channels=1 if fourth >> 6 == MONO else 2,
+    )
+
+
+class Mp3Index(NamedTuple):
+    """Where the frames of an MP3 are."""
+
+    starts: npt.NDArray[np.int64]  # The first byte of every INDEX_STEPth frame.
+    smallest_frame_bytes: float  # Length of the smallest frame.
+    samples: int = 0  # Samples of each channel in all frames; 0 where the first frame's tag has to say it.
 
     @property
     def preframes(self) -> int:
-        """Frames that have to be decoded before another one, so that this is right: with the frame in front of it, it
-        overlaps, and either may have its beginning in earlier ones."""
-        return min(MOST_PREFRAMES, 2 + math.ceil(RESERVOIR_BYTES / max(1, self.smallest - NO_DATA_BYTES)))
+        """How many frames have to be decoded before a frame, so that it comes out right.
+
+        It overlaps with the frame before it. The data of both may begin in earlier frames, as far back as the bit
+        reservoir reaches.
+        """
+        data_bytes = max(1, self.smallest_frame_bytes - OVERHEAD_BYTES)
+        return min(MAX_PREFRAMES, 2 + math.ceil(RESERVOIR_BYTES / data_bytes))
 
 
 def read_front(fd: int) -> tuple[bytes, int]:
-    """The bytes behind an ID3v2 tag, and where they are. Raises OSError."""
-    tag, at = os.pread(fd, 10, 0), 0
-    if tag[:3] == b"ID3" and len(tag) == 10:
-        at = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
-    return os.pread(fd, FRONT_BYTES, at), at
+    """Read FRONT_BYTES behind an ID3v2 tag, if there is one. Returns them and their position. Raises OSError."""
+    tag, position = os.pread(fd, ID3V2_HEADER_BYTES, 0), 0
+    if tag[:3] == b"ID3" and len(tag) == ID3V2_HEADER_BYTES:
+        length = sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
+        position = ID3V2_HEADER_BYTES + length
+    return os.pread(fd, FRONT_BYTES, position), position
 
 
-def sample_rate(front: bytes) -> int:
-    """In Hz, by the header of the frame that these bytes begin with; 0 where they begin with none."""
-    if len(front) < HEADER_BYTES or front[0] != 0xFF or front[1] & 0xE6 != 0xE2:
-        return 0
-    return _rate(front[1], front[2])
+def index_constant_bit_rate(front: bytes, position: int) -> Mp3Index | None:
+    """Compute the index of an MP3 whose first frame says, in an Info tag, that its bit rate is constant.
 
-
-def constant_frames(front: bytes, at: int) -> Frames | None:
-    """The frames of an MP3 whose first frame says that its bit rate is constant: computed, so that nothing between has
-    to be read. None where the numbers there do not agree.
-
-    front: the file's bytes from its byte `at` on. The layout of that frame is LAME's (`VbrTag.c`).
+    Nothing of the file has to be read but its front: `front` are bytes of the file, the first of which is at
+    `position`. None where there is no such tag, or where its numbers do not agree. The tag's layout is LAME's
+    (`VbrTag.c`): "Info", flags, number of frames, number of bytes, each of 4 bytes.
     """
-    info = front.find(b"Info")
-    for first in (info - 36, info - 21, info - 13):  # a header, and what lies between: by version and channels
-        if first >= 0 and front[first] == 0xFF and front[first + 1] & 0xE6 == 0xE2 and len(front) >= info + 16:
-            break
-    else:
+    tag = front.find(b"Info")
+    first, header = _frame_with_tag_at(front, tag)
+    if header is None or len(front) < tag + 16 or not header.bit_rate:
         return None
-    rates = front[first + 2]
-    size = _size(front[first + 1], rates)
-    flags, frames, length = struct.unpack_from(">3I", front, info + 4)
-    if flags & 3 != 3 or not size or not 0 < frames < MOST_INDEXED_FRAMES or abs(frames * size - length) > 2 * size:
+    average = header.average_bytes
+    flags, frames, length = struct.unpack_from(">3I", front, tag + 4)
+    if flags & INFO_HAS_FRAMES_AND_BYTES != INFO_HAS_FRAMES_AND_BYTES or not 0 < frames < MAX_INDEXED_FRAMES:
         return None
-    start = at + first + int(size) + (rates >> 1 & 1)
-    starts = start - SOONER_BYTES + np.floor(np.arange(0, frames, INDEX_STEP) * size).astype(np.int64)
-    starts[0] = start
-    return Frames(starts, size)
+    if abs(frames * average - length) > 2 * average:
+        return None
+    begin = position + first + header.frame_bytes  # of the first frame that has audio
+    starts = begin - SEARCH_BYTES + np.floor(np.arange(0, frames, INDEX_STEP) * average).astype(np.int64)
+    starts[0] = begin
+    return Mp3Index(starts, average)
 
 
-def walk(fd: int, at: int) -> Frames | None:
-    """The frames, by their headers from byte `at` on: in less than half of the time that libmpg123 takes. None where
-    these do not follow one another to the end, or where libmpg123 may number them in another way. Raises OSError."""
-    chunk, starts, tagged = bytearray(CHUNK_BYTES), array("q"), False
-    front = os.pread(fd, FRONT_BYTES, at)
-    if len(front) < FRONT_BYTES or not sample_rate(front) or b"VBRI" in front:
+def _frame_with_tag_at(front: bytes, tag: int) -> tuple[int, FrameHeader | None]:
+    """Where the frame begins whose Info tag is at this offset, and its header; None where there is no such frame."""
+    for side_info in sorted(set(SIDE_INFO_BYTES.values()), reverse=True):
+        offset = tag - HEADER_BYTES - side_info
+        header = parse_header(front, offset)
+        if header is not None and offset + header.info_tag_bytes == tag:
+            return offset, header
+    return 0, None
+
+
+def walk(fd: int, position: int) -> Mp3Index | None:
+    """Index an MP3 by following its frames from `position` to the end of the file.
+
+    It takes less than half of the time that libmpg123 takes for that. None where the frames do not follow one another
+    without a gap, or where libmpg123 may number them in another way. Raises OSError.
+    """
+    front = os.pread(fd, FRONT_BYTES, position)
+    header = parse_header(front)
+    if len(front) < FRONT_BYTES or header is None or b"VBRI" in front:
         return None
-    sizes = _sizes(front[1], front[2])
-    while not tagged and (size := os.preadv(fd, [chunk], at)) >= HEADER_BYTES:
-        offset = _follow(chunk, size, at, front[1] | 1, sizes, starts)
-        tagged = chunk[offset : min(offset + 3, size)] in TAGS
-        if offset <= size - HEADER_BYTES and not tagged:
+    starts = _follow_to_end(fd, position, front[1] | NO_CHECKSUM_BIT, front[2] & SAMPLE_RATE_MASK)
+    if starts is None:
+        return None
+    has_info_frame = any(tag in front for tag in INFO_TAGS)
+    starts = starts[has_info_frame:]  # The first frame has no audio then, and libmpg123 does not count it.
+    if len(starts) < 2:
+        return None
+    return Mp3Index(starts[::INDEX_STEP].copy(), float(np.diff(starts).min()), len(starts) * header.samples)
+
+
+def _follow_to_end(fd: int, position: int, second: int, rate_bits: int) -> npt.NDArray[np.int64] | None:
+    """The first byte of every frame from `position` to the file's end or a trailing tag; None where a gap is between.
+
+    second: the second byte of the headers, with NO_CHECKSUM_BIT set. rate_bits: the sample rate's bits in the third.
+    """
+    chunk, starts, sizes = bytearray(CHUNK_BYTES), array("q"), _frame_sizes(second, rate_bits)
+    while (size := os.preadv(fd, [chunk], position)) >= HEADER_BYTES:
+        offset = _follow(chunk, size, position, second, sizes, starts)
+        position += offset
+        if chunk[offset : min(offset + 3, size)] in TRAILING_TAGS:
+            return np.array(starts, np.int64)
+        if offset <= size - HEADER_BYTES:
             return None
-        at += offset
-    if not (tagged or at == os.fstat(fd).st_size):
-        return None
-    found = np.array(starts, np.int64)[any(word in front for word in INFO_TAGS) :]  # that one has no audio
-    if len(found) < 2:
-        return None
-    return Frames(found[::INDEX_STEP].copy(), np.diff(found).min(), len(found) * (1152 if front[1] & 0x08 else 576))
+    return np.array(starts, np.int64) if position == os.fstat(fd).st_size else None
 
 
-def _follow(chunk: bytearray, size: int, at: int, second: int, sizes: list[int], starts: array) -> int:
-    """Add where frames begin in a chunk of so many bytes that is at byte `at` of the file and begins with one. Returns
-    where in it the next thing begins: a frame whose header is not all there, or something else. second: the headers'
-    second byte, but for its last bit, which says whether there is a checksum."""
+def _follow(
+    chunk: bytearray, size: int, position: int, second: int, sizes: tuple[int, ...], starts: "array[int]"
+) -> int:
+    """Add to `starts` where frames begin in a chunk of `size` bytes, which is at `position` of the file.
+
+    The chunk begins with a frame. Returns the offset in it where the next thing begins: a frame whose header is not
+    all in the chunk, or something else than a frame. second and sizes: see _follow_to_end() and _frame_sizes().
+    The loop compares bytes itself, since it runs for each of the many thousand frames of a file.
+    """
     offset, last, add = 0, size - HEADER_BYTES, starts.append
-    while offset <= last and chunk[offset] == 0xFF and chunk[offset + 1] | 1 == second:
-        frame = sizes[chunk[offset + 2]]
-        if not frame:
+    while offset <= last and chunk[offset] == SYNC_BYTE and chunk[offset + 1] | NO_CHECKSUM_BIT == second:
+        frame_bytes = sizes[chunk[offset + 2]]
+        if not frame_bytes:
             break
-        add(at + offset)
-        offset += frame
+        add(position + offset)
+        offset += frame_bytes
     return offset
 
 
-def _sizes(version_bits: int, rates: int) -> list[int]:
-    """Bytes of a frame, by the third byte of its header; 0 where that makes no sense, or says another sample rate than
-    `rates` does."""
-    sizes = [_size(version_bits, byte) for byte in range(256)]
-    return [
-        int(size) + (byte >> 1 & 1) if size and (byte ^ rates) & 0x0C == 0 else 0 for byte, size in enumerate(sizes)
-    ]
+@cache
+def _frame_sizes(second: int, rate_bits: int) -> tuple[int, ...]:
+    """The length of a frame for each of the 256 values that the third byte of its header may have.
 
-
-def _size(version_bits: int, rates: int) -> float:
-    """Bytes of a frame of layer III without padding, by the second and the third byte of its header; 0 where these make
-    no sense."""
-    rate, version = _rate(version_bits, rates), 1 if version_bits & 0x08 else 2
-    return (144_000 if version == 1 else 72_000) * KBIT_S[version][rates >> 4] / rate if rate else 0.0
-
-
-def _rate(version_bits: int, rates: int) -> int:
-    halvings = {3: 0, 2: 1, 0: 2}.get(version_bits >> 3 & 3)
-    if halvings is None or rates >> 2 & 3 == 3:
-        return 0
-    return (44_100, 48_000, 32_000)[rates >> 2 & 3] >> halvings
+    0 where that byte makes no sense, or has another sample rate than `rate_bits`.
+    """
+    sizes = [0] * 256
+    for third in range(256):
+        if third & SAMPLE_RATE_MASK == rate_bits:
+            header = parse_header(bytes((SYNC_BYTE, second, third, 0)))
+            sizes[third] = header.frame_bytes if header else 0
+    return tuple(sizes)

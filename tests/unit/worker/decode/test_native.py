@@ -1,232 +1,124 @@
-"""Regions as the file has them: what a device makes of them is what the decoder would have made."""
+"""Reading native regions: where they begin, and when windows are left to be cut by the decode process."""
 
-import os
-from dataclasses import replace
-from functools import partial
+import math
 
 import numpy as np
 import pytest
-import soundfile
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.conftest import wait_until
-from tests.support import audio
-from tests.unit.worker.decode.test_pool import Track
-from worker.decode.pool import DecodePool
-from worker.decode.protocol import pack_request, pack_windows, unpack_request, unpack_windows
-from worker.decode.windows import read_windows
-from worker.errors import SilentError
-from worker.inference.batch import TOGETHER, Batch, BatchSlice, Waveforms, make_batch
-from worker.inference.engine import Engine
-from worker.inference.requests import WindowRequest
-from worker.models import checkpoints
-from worker.models.checkpoints import Checkpoint, Model
-from worker.models.networks import vgg
+from worker.decode.native import read_native
+from worker.decode.readers.base import ReaderError
 from worker.windowing import NativeLayout, Windowing
 
-MUSICNN = Windowing(16_000, 47_872, native=True)
-VGG = Windowing(22_050, vgg.WINDOW, hop=vgg.HOP, native=True)
-ROOM = 1 << 22  # samples
-KINDS = {"wav": 44_100, "flac": 44_100, "mp3": 44_100, "ogg": 44_100, "opus": 48_000, "m4a": 44_100, "wv": 44_100}
+SMALL = Windowing(1_000, 1_000, native=True)  # A region has 11 windows; with 0.05 s on both sides, it lasts 11.1 s.
+SMALL_TOTAL = 40_000  # samples
 
 
-def stereo(seconds, rate, level=0.4):
-    """Channels that differ."""
-    tone, time = audio.sweep(seconds, rate, level=level), np.arange(round(seconds * rate)) / rate
-    return np.stack([tone, level * np.sin(2 * np.pi * 330 * time).astype(np.float32)], 1)
+class Constant:
+    """A reader of a file in which all samples have one value, but for some frames."""
+
+    def __init__(self, rate=1_000, channels=1, level=500, frames=None, silent=range(0), missing=False):
+        self.rate, self.channels, self.missing = rate, channels, missing
+        self.samples = np.full((frames or 40 * rate, channels), level, np.int16)
+        self.samples[silent.start : silent.stop] = 0
+        self.starts = []
+
+    def read_into(self, out, start):
+        if self.missing:
+            raise ReaderError("some frames are missing")
+        self.starts.append(start)
+        part = self.samples[start : start + len(out)]
+        out[: len(part)] = part
+        return len(part)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("native")
+def native_of(reader, windowing=SMALL, total=SMALL_TOTAL, room=1 << 20):
+    return read_native(reader, total, windowing, np.full(room, 77, np.int16))
 
 
-def minute(folder, kind):
-    """A minute in stereo, written once."""
-    path = folder / f"a.{kind}"
-    return path if path.exists() else audio.write(path, stereo(60, KINDS[kind]), KINDS[kind])
+def test_regions_begin_a_twentieth_of_a_second_before_their_windows():
+    """The windows begin at multiples of 640: the middle at 20 s, less 5.5 s, is at 14,500, of which 14,080 is left."""
+    reader = Constant()
+    pcm, layout = native_of(reader)
+    starts = [positions[0].start for positions in SMALL.regions(SMALL_TOTAL)]
+    assert starts == [640, 14_080, 27_520]
+    assert reader.starts == [start - 50 for start in starts]
+    assert layout == NativeLayout(1_000, (50, 50, 50), 11, 1_000)
+    assert pcm.shape == (3, 11_100 + 1, 1)
 
 
-def read(path, windowing, room=ROOM):
-    return list(read_windows(os.fsencode(path), windowing, 99, np.zeros(room, np.int16)))
+def test_regions_begin_where_samples_of_both_rates_coincide():
+    """At 3 kHz and 2 kHz, samples coincide every 3 and 2 of them: 1,279 - 100 samples are 589 of these periods."""
+    windowing = Windowing(2_000, 2_000, hop=0, native=True)
+    reader = Constant(rate=3_000)
+    pcm, layout = native_of(reader, windowing, 80_001)
+    starts = [positions[0].start for positions in windowing.regions(80_001)]
+    periods = [(start - 100) // 2 for start in starts]
+    assert reader.starts == [3 * period for period in periods]
+    assert layout.offsets == tuple(start - 2 * period for start, period in zip(starts, periods, strict=True))
+    assert pcm.shape == (3, math.ceil(11.1 * 3_000) + 3, 1)
 
 
-def on_device(found, windowing):
-    """The waveforms of what was read, in int16's range."""
-    request = WindowRequest(found.pcm, None, None, None, native=found.native)
-    batch = make_batch([request], by_frames=False, copied=True)
-    waveforms = Waveforms(windowing.sample_rate, windowing.window, torch.device("cpu"))
-    return on_cpu(waveforms, batch).numpy() * 32_768
+def test_a_first_region_at_the_tracks_beginning_has_no_context_in_front():
+    reader = Constant()
+    _, layout = native_of(reader, total=3 * 11_000)
+    assert layout.offsets[0] == 0
+    assert reader.starts[0] == 0
 
 
-def on_cpu(waveforms, batch):
-    groups = list(batch.groups())
-    return waveforms(groups, [group.to(torch.device("cpu")) for group in groups], len(batch))
+def test_zeros_are_behind_the_end_of_a_file():
+    pcm, _ = native_of(Constant(frames=38_530))
+    assert (pcm[2, : 38_530 - 27_470] == 500).all()
+    assert not pcm[2, 38_530 - 27_470 :].any()
+    assert (pcm[:2] == 500).all()
 
 
-@pytest.mark.parametrize("windowing", [MUSICNN, VGG], ids=["windows back to back", "windows by frames"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_device_makes_the_same_windows_of_them(folder, kind, windowing):
-    path, rate = minute(folder, kind), KINDS[kind]
-    (found,) = read(path, windowing)
-    expected = np.concatenate([block.pcm for block in read(path, replace(windowing, native=False))])
-    assert found.native.rate in (rate, rate // 2)
-    assert len(found.native) == len(expected)
-    assert found.pcm.shape[2] == (2 if kind in ("wav", "flac") else 1)
-    assert np.abs(on_device(found, windowing) - expected).max() <= 2
+@pytest.mark.parametrize(("room", "fits"), [(3 * 11_101 * 2, True), (3 * 11_101 * 2 - 1, False)])
+def test_regions_fit_a_buffer_that_is_just_as_large(room, fits):
+    assert (native_of(Constant(channels=2), room=room) is not None) is fits
 
 
-@pytest.mark.parametrize("rate", [22_050, 24_000, 32_000, 48_000, 96_000])
-def test_every_usual_rate_is_resampled_as_soxr_does_it(folder, rate):
-    path = audio.write(folder / f"{rate}.wav", audio.sweep(40, rate), rate)
-    (found,) = read(path, MUSICNN)
-    expected = read(path, replace(MUSICNN, native=False))[0].pcm
-    assert found.native.rate == rate
-    assert np.abs(on_device(found, MUSICNN) - expected).max() <= 2
+@pytest.mark.parametrize(("rate", "is_native"), [(1_024, True), (1_023, True), (1_025, False), (1_027, False)])
+def test_rates_that_seldom_coincide_are_left_to_the_decode_process(rate, is_native):
+    """997 is a prime, so that another rate has a sample in common with it only once a second."""
+    windowing = Windowing(997, 1_000, native=True)
+    assert (native_of(Constant(rate=rate), windowing) is not None) is is_native
 
 
-def silent_middle(samples):
-    samples[28 * 44_100 : 32 * 44_100] = 0  # a window of the second region, and a bit on both sides
-    return samples
-
-
-CUT_BY_THE_DECODER = {
-    "short": (stereo(20, 44_100), 44_100, ROOM),
-    "quiet": (stereo(60, 44_100, level=0.0015), 44_100, ROOM),
-    "partly silent": (silent_middle(stereo(60, 44_100)), 44_100, ROOM),
-    "a rate with little in common": (stereo(60, 44_101), 44_101, ROOM),
-    "no room": (stereo(60, 44_100), 44_100, 1000),
-}
-
-
-@pytest.mark.parametrize("name", CUT_BY_THE_DECODER)
-def test_where_that_is_not_sure_to_be_right_the_decoder_cuts(folder, name):
-    samples, rate, room = CUT_BY_THE_DECODER[name]
-    path = audio.write(folder / f"{name}.wav", samples, rate)
-    found, expected = read(path, MUSICNN, room), read(path, replace(MUSICNN, native=False))
-    assert all(block.native is None for block in found)
-    assert np.array_equal(found[0].pcm, expected[0].pcm)
-
-
-def test_channels_that_cancel_each_other_out_are_silence(folder):
-    left = audio.sweep(60, 44_100)
-    path = audio.write(folder / "phase.wav", np.stack([left, -left], 1), 44_100)
-    with pytest.raises(SilentError, match="nothing in it is louder"):
-        read(path, MUSICNN)
-
-
-def test_a_damaged_region_is_read_by_the_decoder_that_can(folder):
-    path = audio.write(folder / "damaged.flac", stereo(60, 44_100), 44_100)
-    data = bytearray(path.read_bytes())
-    middle = len(data) // 2
-    data[middle : middle + 4096] = bytes(4096)
-    path.write_bytes(data)
-    found = read(path, MUSICNN)
-    assert found
-    assert all(block.native is None for block in found)
-
-
-def test_float_and_surround_files_come_mixed_down(folder):
-    samples = np.stack([audio.sweep(60, 44_100, level=0.2)] * 6, 1)
-    for name, subtype in (("float", "FLOAT"), ("surround", "PCM_16")):
-        path = folder / f"{name}.wav"
-        soundfile.write(path, samples[:, : 2 if subtype == "FLOAT" else 6], 44_100, subtype)
-        (found,) = read(path, MUSICNN)
-        expected = np.concatenate([block.pcm for block in read(path, replace(MUSICNN, native=False))])
-        assert found.pcm.shape[2] == 1
-        assert np.abs(on_device(found, MUSICNN) - expected).max() <= 2
-
-
-@given(
-    counts=st.lists(st.integers(1, 6), min_size=1, max_size=5),
-    split=st.tuples(st.integers(0, 30), st.integers(0, 30)),
+@pytest.mark.parametrize(
+    ("level", "channels", "is_native"),
+    [(129, 1, True), (128, 1, False), (-129, 1, True), (-128, 1, False), (129, 2, True), (128, 2, False)],
 )
-def test_parts_of_a_batch_are_parts_of_its_windows(counts, split):
-    slices = []
-    for number, count in enumerate(counts):
-        native = NativeLayout(8, ((1, 0, 3), (2, 2, 2))[count % 2], 2, 4) if count > 2 else None
-        shape = (3, 16, 2) if native else (count, 6)
-        pcm = torch.from_numpy(np.random.default_rng(number).integers(-99, 99, shape).astype(np.int16))
-        slices.append(BatchSlice(pcm, native, 0, len(native or pcm)))
-    batch, waveforms = Batch(tuple(slices)), Waveforms(8, 6, torch.device("cpu"))
-    begin, end = sorted(min(at, len(batch)) for at in split)
-    assert len(batch.part(begin, end)) == end - begin
-    assert torch.equal(on_cpu(waveforms, batch.part(begin, end)), on_cpu(waveforms, batch)[begin:end])
+def test_windows_have_to_be_four_times_as_loud_as_silence(level, channels, is_native):
+    assert (native_of(Constant(level=level, channels=channels)) is not None) is is_native
 
 
-def predict(engine, blocks):
-    """The track's mean, from tickets in one batch with others."""
-    found = []
-    for block in blocks:
-        engine.submit(
-            WindowRequest(block.pcm, lambda: None, lambda p: found.append(p.copy()), print, native=block.native)
-        )
-    wait_until(lambda: len(found) == len(blocks))
-    return np.concatenate(found).mean(0)
+@pytest.mark.parametrize(
+    ("silent", "is_native"),
+    [
+        (range(640, 1_640), False),  # The first window of the first region,
+        (range(641, 1_640), True),
+        (range(640, 1_639), True),
+        (range(10_640, 11_640), False),  # its last one,
+        (range(37_520, 38_520), False),  # and the last one of the last region.
+        (range(37_521, 38_520), True),
+        (range(37_520, 38_519), True),
+        (range(11_640, 14_080), True),  # No window is here.
+    ],
+)
+def test_each_window_has_to_be_loud_somewhere(silent, is_native):
+    assert (native_of(Constant(silent=silent)) is not None) is is_native
 
 
-def test_an_engine_gives_the_same_probabilities_for_them(folder):
-    """On the CPU; of a GPU, see test_gpu."""
-    engine = Engine(checkpoints.load_model(checkpoints.find_checkpoint("musicnn"), "cpu"), "cpu", threads=1)
-    try:
-        for kind in ("flac", "mp3", "opus"):
-            path = minute(folder, kind)
-            means = [predict(engine, read(path, replace(MUSICNN, native=native))) for native in (True, False)]
-            assert np.abs(means[0] - means[1]).max() < 2e-3
-    finally:
-        engine.close()
+@pytest.mark.parametrize(("loud", "is_native"), [(899, False), (900, True), (12_299, True), (12_300, False)])
+def test_a_window_with_context_has_to_be_loud_without_it(loud, is_native):
+    """The first window has 114 frames of 100 samples, without context. Its centre is at 6,666: it begins at 900."""
+    windowing = Windowing(1_000, 11_700, hop=100, native=True)
+    assert (windowing.frames, windowing.context) == (114, 100)
+    reader = Constant(silent=range(14_000))
+    reader.samples[loud] = 500
+    assert (native_of(reader, windowing) is not None) is is_native
 
 
-def test_tickets_of_every_kind_share_a_batch_and_get_their_own_windows(folder):
-    """Among them some that lie alike, which are taken together, and more of these than are taken at a time."""
-    model = Model(Checkpoint("first", "1", None, ""), First(), 16_000, MUSICNN.window, (), "")
-    blocks = [read(minute(folder, kind), MUSICNN)[0] for kind in ("wav", "opus")]
-    plain = read(minute(folder, "wav"), replace(MUSICNN, native=False))
-    engine, found = Engine(model, "cpu", threads=1), {}
-    requests = [*[blocks[0]] * (TOGETHER + 2), *plain, blocks[1], *plain, blocks[0]]
-    expected = {id(block): on_device(block, MUSICNN) if block.native else block.pcm for block in requests}
-    engine._most = 1000
-    for number, block in enumerate(requests):
-        keep = partial(found.__setitem__, number)
-        engine.submit(
-            WindowRequest(block.pcm, lambda: None, lambda p, keep=keep: keep(p.copy()), print, native=block.native)
-        )
-    engine.close()
-    assert len(found) == len(requests)
-    for number, block in enumerate(requests):
-        assert np.abs(found[number] - expected[id(block)][:, 1000:1004]).max() < 0.01
-
-
-class First(torch.nn.Module):
-    """Gives four samples of each window back."""
-
-    def forward(self, waveform):
-        return waveform[:, 1000:1004] * 32_768
-
-
-def test_the_words_between_parent_and_child_say_all_of_it():
-    for windowing in (MUSICNN, VGG, Windowing(16_000, 100, "full", band_hz=7)):
-        assert unpack_request(pack_request(b"/a/\xff b", windowing)) == (b"/a/\xff b", windowing)
-
-
-def test_children_hand_them_over_in_shared_memory(folder):
-    path = audio.write(folder / "pool.flac", stereo(60, 44_100), 44_100)
-    pool = DecodePool(1, native=True)
-    try:
-        sink = Track(hold=True)
-        pool.submit(os.fsencode(path), MUSICNN, sink)
-        sink.wait()
-        (found,) = sink.blocks
-        (expected,) = read(path, MUSICNN)
-        assert found.native == expected.native
-        assert found.windows == 9
-        assert np.array_equal(found.pcm, expected.pcm)
-        assert np.shares_memory(found.pcm, pool.memory)
-        again = unpack_windows(expected.pcm.ravel(), 9, MUSICNN.window, pack_windows(expected))
-        assert again.native == expected.native
-        assert np.array_equal(again.pcm, expected.pcm)
-    finally:
-        sink.blocks.clear()
-        pool.close()
+def test_a_track_too_short_for_regions_or_with_missing_frames_is_left_to_the_decode_process():
+    assert native_of(Constant(), total=3 * 11_000 - 1) is None
+    assert native_of(Constant(missing=True)) is None

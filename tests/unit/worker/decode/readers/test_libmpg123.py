@@ -1,4 +1,4 @@
-"""MP3 through libmpg123 is MP3 through soundfile, in less time."""
+"""MP3 through libmpg123 is what it is through libsndfile."""
 
 import os
 from pathlib import Path
@@ -9,25 +9,24 @@ import pytest
 import soundfile as sf
 
 from tests.support import audio
-from worker.decode import windows
+from tests.unit.worker.decode.helpers import MUSICNN, read_all
 from worker.decode.readers import libmpg123
 from worker.decode.readers.base import ReaderError
 from worker.decode.readers.ffmpeg import FfmpegReader
 from worker.decode.readers.libmpg123 import Mpg123Reader
 from worker.decode.readers.libsndfile import LibsndfileReader
-from worker.decode.readers.mp3_frames import INDEX_STEP, Frames, constant_frames, read_front, walk
+from worker.decode.readers.mp3_frames import INDEX_STEP, index_constant_bit_rate, read_front, walk
 from worker.decode.windows import read_windows
 from worker.windowing import Windowing
 
 pytestmark = pytest.mark.skipif(libmpg123.library() is None, reason="the system has no libmpg123")
 
-MUSICNN = Windowing(16_000, 47_872)
 SECONDS = 40
 EVERYTHING_HZ = 1e9
 
 
 def noise(rate, channels=2):
-    """Music-like: loud below, soft above, different everywhere; its bit rate varies where it may."""
+    """Noise like music: loud in the bass, soft in the treble, different everywhere. Its bit rate varies if it may."""
     chance = np.random.default_rng(0)
     frames = SECONDS * rate
     loudness = np.interp(np.arange(frames), np.linspace(0, frames, 9), [0.02, 1, 0.1, 0.5, 0.02, 1, 0.3, 0.05, 0.6])
@@ -42,7 +41,7 @@ KINDS = {  # sample rate, channels, how it is encoded
     "constant, 48 kHz": (48_000, 2, {"bitrate_mode": "CONSTANT", "compression_level": 0.4}),
     "constant, MPEG-2": (22_050, 2, {"bitrate_mode": "CONSTANT", "compression_level": 0.4}),
     "variable": (44_100, 2, {"bitrate_mode": "VARIABLE", "compression_level": 0.5}),
-    "32 kbit": (44_100, 2, {"bit_rate": 32_000}),  # what says so does not fit a frame of that bit rate
+    "32 kbit": (44_100, 2, {"bit_rate": 32_000}),  # A frame of this bit rate has no room for an Info tag.
     "without a header": (44_100, 2, {"bitrate_mode": "VARIABLE", "compression_level": 0.5}),
 }
 
@@ -77,10 +76,6 @@ def opened(path, max_frequency_hz):
     return Mpg123Reader(path, os.open(path, os.O_RDONLY), max_frequency_hz)
 
 
-def read(reader, start=0, stop=None):
-    return np.concatenate(list(reader.blocks(start, stop)))
-
-
 def rate_of(path):
     with sf.SoundFile(os.fsdecode(path)) as file:
         return file.samplerate
@@ -90,14 +85,14 @@ def data_of(path):
     return Path(os.fsdecode(path)).read_bytes()
 
 
-def test_all_of_it_is_what_soundfile_gives(track):
+def test_all_of_it_is_what_libsndfile_gives(track):
     reader = opened(track, EVERYTHING_HZ)
     with Path(os.fsdecode(track)).open("rb") as file:
-        expected = read(LibsndfileReader(file.fileno()))
-    found = read(reader)
+        expected = read_all(LibsndfileReader(file.fileno()))
+    found = read_all(reader)
     assert reader.rate == rate_of(track)
     assert SECONDS * reader.rate <= len(found) < (SECONDS + 0.1) * reader.rate
-    assert b"without" in track or len(found) == len(expected)  # soundfile guesses the length, and stops there
+    assert b"without" in track or len(found) == len(expected)  # libsndfile guesses the length, and stops there.
     both = min(len(found), len(expected))
     assert np.abs(found[:both] - expected[:both]).max() < 1e-4
     reader.close()
@@ -106,14 +101,14 @@ def test_all_of_it_is_what_soundfile_gives(track):
 @pytest.mark.parametrize("max_frequency_hz", [EVERYTHING_HZ, 4_000])
 def test_a_seek_gives_what_reading_on_gives(track, max_frequency_hz):
     reader = opened(track, max_frequency_hz)
-    whole = read(reader)
+    whole = read_all(reader)
     for share in (0.1, 0.5, 0.9, 0.3):
         start = int(share * reader.frames)
-        assert np.abs(read(reader, start, start + 20_000) - whole[start : start + 20_000]).max() < 1e-4
+        assert np.abs(read_all(reader, start, start + 20_000) - whole[start : start + 20_000]).max() < 1e-4
     reader.close()
 
 
-def test_half_the_rate_has_what_is_heard_and_is_taken_only_then(track):
+def test_half_the_rate_is_taken_where_it_has_all_that_is_heard(track):
     whole, half = opened(track, EVERYTHING_HZ), opened(track, 4_000)
     assert (whole.rate, half.rate) == (rate_of(track), rate_of(track) // 2)
     assert abs(whole.frames - 2 * half.frames) <= 1
@@ -122,14 +117,16 @@ def test_half_the_rate_has_what_is_heard_and_is_taken_only_then(track):
     complete = np.concatenate(
         [block.pcm for block in read_windows(track, Windowing(8_000, 40_000, band_hz=99_999), 99)]
     )
-    spectra = [np.abs(np.fft.rfft(pcm / 32768.0)) for pcm in (halved, complete)]  # half a sample apart: not the samples
+    spectra = [
+        np.abs(np.fft.rfft(pcm / 32768.0)) for pcm in (halved, complete)
+    ]  # The samples differ, since they lie half a sample apart.
     assert np.abs(spectra[0] - spectra[1]).max() < 0.02 * spectra[1].max()
     assert spectra[1].max() > 1
 
 
 def test_a_constant_bit_rate_is_an_index(track):
     data = data_of(track)
-    found = constant_frames(data[:2048], 0)
+    found = index_constant_bit_rate(data[:2048], 0)
     if b"constant" not in track:
         assert found is None
         return
@@ -137,23 +134,6 @@ def test_a_constant_bit_rate_is_an_index(track):
         ahead = data[at : at + 5]
         assert any(ahead[i] == 0xFF and ahead[i + 1] & 0xE6 == 0xE2 for i in range(4))
     assert len(found.starts) * INDEX_STEP * 1152 * 2 > SECONDS * 22_050
-
-
-def test_a_tag_in_front_moves_the_index():
-    frame = bytes.fromhex("fffb9000") + bytes(32) + b"Info" + (3).to_bytes(4) + (100).to_bytes(4) + (41_796).to_bytes(4)
-    plain, moved = (constant_frames(frame + bytes(400), at) for at in (0, 1000))
-    assert plain.starts[0] == 417
-    assert (moved.starts - plain.starts == 1000).all()
-    assert constant_frames(frame.replace((100).to_bytes(4), (900).to_bytes(4)) + bytes(400), 0) is None
-    assert constant_frames(frame[:-8], 0) is None
-
-
-@pytest.mark.parametrize(
-    ("kbit_s", "rate", "preframes"),
-    [(320, 44_100, 3), (192, 44_100, 3), (128, 44_100, 4), (64, 44_100, 5), (32, 48_000, 11)],
-)
-def test_as_many_frames_are_decoded_before_another_as_may_have_its_beginning(kbit_s, rate, preframes):
-    assert Frames(np.zeros(1), 144_000 * kbit_s / rate).preframes == preframes
 
 
 def walk_through(path):
@@ -167,7 +147,7 @@ def walk_through(path):
 def test_a_walk_finds_every_frame_or_nothing(track, tmp_path):
     found, data = walk_through(track), data_of(track)
     assert all(data[start] == 0xFF and data[start + 1] & 0xE0 == 0xE0 for start in found.starts.tolist())
-    assert found.smallest * INDEX_STEP <= np.diff(found.starts).min()
+    assert found.smallest_frame_bytes * INDEX_STEP <= np.diff(found.starts).min()
     assert found.samples == pytest.approx(SECONDS * rate_of(track), abs=3 * 1152)
     tagged, damaged, short = (tmp_path / name for name in ("tagged.mp3", "damaged.mp3", "short.mp3"))
     tagged.write_bytes(data + b"TAG" + bytes(125))
@@ -178,24 +158,23 @@ def test_a_walk_finds_every_frame_or_nothing(track, tmp_path):
     assert walk_through(short) is None
 
 
-def test_without_the_library_soundfile_reads_it(track, monkeypatch):
+def test_without_libmpg123_libsndfile_reads_it(track):
     if b"without" in track:
-        pytest.skip("soundfile guesses the length")
+        pytest.skip("libsndfile guesses the length")
     found = np.concatenate([block.pcm for block in read_windows(track, MUSICNN, 99)])
-    monkeypatch.setattr(windows.mpeg, "library", lambda: None)
-    again = np.concatenate([block.pcm for block in read_windows(track, MUSICNN, 99)])
+    again = np.concatenate([block.pcm for block in read_windows(track, MUSICNN, 99, use_mpg123=False)])
     spectra = [np.abs(np.fft.rfft(pcm / 32768.0)) for pcm in (found, again)]
     assert found.shape == again.shape
     assert np.abs(spectra[0] - spectra[1]).max() < 0.05 * spectra[1].max()
 
 
-def test_what_is_no_mpeg_is_broken(tmp_path):
+def test_what_is_no_mpeg_is_refused(tmp_path):
     path = audio.write(tmp_path / "a.flac", audio.sweep(1, 16_000), 16_000)
     with pytest.raises(ReaderError):
         opened(os.fsencode(path), 8_000)
 
 
-def test_a_track_that_ends_early_is_broken(track, tmp_path):
+def test_a_track_that_ends_early_is_damaged(track, tmp_path):
     if b"without" in track:
         pytest.skip("nothing says how long it is")
     path = tmp_path / "cut.mp3"
@@ -203,11 +182,11 @@ def test_a_track_that_ends_early_is_broken(track, tmp_path):
     path.write_bytes(data[: len(data) // 2])
     reader = opened(os.fsencode(path), EVERYTHING_HZ)
     with pytest.raises(ReaderError, match=r"ends at|cannot seek"):
-        read(reader)
+        read_all(reader)
     reader.close()
 
 
-def test_a_length_that_is_a_lie_is_counted_anew(track, tmp_path):
+def test_a_length_that_cannot_be_is_counted_anew(track, tmp_path):
     data = bytearray(data_of(track))
     at = max(data[:2048].find(b"Info"), data[:2048].find(b"Xing"))
     if at < 0:
@@ -229,5 +208,5 @@ def test_a_track_whose_channels_change_is_read_or_refused_but_kills_nobody(tmp_p
     assert next(read_windows(os.fsencode(path), MUSICNN, 99)).pcm.any()
     reader = FfmpegReader(os.fsencode(path))
     with pytest.raises(ReaderError, match="channels change from 2 to 1"):
-        read(reader)
+        read_all(reader)
     reader.close()
