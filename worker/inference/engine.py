@@ -1,4 +1,10 @@
-"""The engine owns one device: windows in, probabilities out. Windows of many tracks and jobs share a batch."""
+"""The engine owns one device: windows in, probabilities out. Windows of many tracks and jobs share a batch.
+
+On a CPU every thread takes the windows of a batch from the queue, predicts them and answers. On a GPU one thread takes
+windows and starts their batches, and another waits for these and answers:
+
+    submit() -> RequestQueue -> _submit_loop: BatchRunner.start() -> in flight -> _collect: BatchRunner.finish()
+"""
 
 import logging
 import os
@@ -6,98 +12,103 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from queue import SimpleQueue
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from worker.errors import UnclassifiableError
 from worker.exit_codes import BROKEN_EXIT_CODE
 from worker.inference import profiler
-from worker.inference.batch import Batch, make_batch
-from worker.inference.batch_size import BatchCost, BatchSizer, Counters, Profile
-from worker.inference.executors import CpuExecutor, GpuExecutor, Result, is_out_of_memory
+from worker.inference.batch_runner import BatchRunner, DeviceLostError, InFlightBatch
+from worker.inference.batch_size import BatchCost, Counters, Profile
+from worker.inference.batch_starter import BatchStarter
+from worker.inference.executors import CpuExecutor, Executor, GpuExecutor, load_cpu_executor
 from worker.inference.requests import RequestQueue, WindowRequest
-from worker.models import checkpoints
 from worker.models.checkpoints import Model
 from worker.windowing import Windowing
 
-CPU_BATCH = 9  # windows; on a CPU small batches stay in its caches
-GATHER_S = 0.08  # that windows wait for company on a GPU, while files wait for a decode child
-AGAIN_S = 60.0  # between two looks whether there is room now for batches that could not be tried
-ROOMY = 4  # times what the best batch needs: room
-MARGIN_BYTES = 256 << 20  # of VRAM that is left free
+CPU_BATCH = 9  # Windows in a batch on a CPU: small batches stay in its caches.
+CPU_PROFILE = Profile((BatchCost(CPU_BATCH, seconds=1.0, peak_bytes=0),))
+GATHER_S = 0.08  # Seconds that windows wait on a GPU for others, as long as these are on their way.
+REPROFILE_CHECK_S = 60.0  # Seconds between checks whether enough VRAM became free to measure larger batches.
+REPROFILE_ROOM = 4  # Larger batches are measured when so many times the memory of the best batch so far is free.
+MARGIN_BYTES = 256 << 20  # VRAM that is left free for others.
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class InFlightBatch:
-    """Tickets whose batch was started."""
-
-    requests: list[WindowRequest]
-    batch: Batch
-    results: list[Result]
-    error: Exception | None = None
+def _nothing_expected() -> bool:
+    return False
 
 
 class Engine:
-    """Predicts on one device. On a CPU `threads` threads each take a batch and predict it, each single-threaded; on a GPU
-    one thread starts batches, and another waits for them.
+    """Predicts on one device. Engine.start() makes it of the real parts.
 
-    profiles: the folder that keeps what models cost on a GPU. margin_bytes: VRAM that is left free. expecting: whether
-    windows are on their way that those which are here should wait for.
+    executor: the device. measure: says what batches cost on it. On a GPU it is called in the thread that predicts.
+    threads: that predict on a CPU. On a GPU it has no meaning.
+    expecting: says whether more windows are on their way, for which those that are here should wait.
+    load_cpu_executor: makes what predicts windows on the CPU where the GPU cannot.
+    gather_s: seconds that windows wait at most. reprofile_check_s: see REPROFILE_CHECK_S.
     """
 
     def __init__(
         self,
         model: Model,
         device: str,
+        executor: Executor,
+        measure: Callable[[], Profile],
+        *,
+        threads: int = 1,
+        expecting: Callable[[], bool] = _nothing_expected,
+        load_cpu_executor: Callable[[Model], Executor] = load_cpu_executor,
+        gather_s: float = 0.0,
+        reprofile_check_s: float = REPROFILE_CHECK_S,
+    ) -> None:
+        self.model, self.device = model, torch.device(device)
+        self._executor, self._measure, self._gather_s = executor, measure, gather_s
+        self._reprofile_check_s, self._reprofile_at = reprofile_check_s, time.monotonic() + reprofile_check_s
+        self._starter = BatchStarter(executor, partial(load_cpu_executor, model))
+        self._runner = BatchRunner(model, executor, self._starter)
+        self._requests = RequestQueue(executor.empty_cache, expecting)
+        self._in_flight: SimpleQueue[InFlightBatch | None] = SimpleQueue()
+        self._threads = self._start_on_cpu(threads) if self.device.type == "cpu" else self._start_on_gpu()
+
+    @classmethod
+    def start(
+        cls,
+        model: Model,
+        device: str,
         threads: int,
         *,
         profiles: Path | None = None,
         margin_bytes: int = MARGIN_BYTES,
-        expecting: Callable[[], bool] = lambda: False,
-    ):
-        self.model, self.device = model, torch.device(device)
-        self._cpu: CpuExecutor | None = None
-        self._profiles, self._again_at = profiles, time.monotonic() + AGAIN_S
-        self.counters, self._counting = Counters(), threading.Lock()
-        self._in_flight: SimpleQueue[InFlightBatch | None] = SimpleQueue()
-        ready: Future[None] = Future()
-        if self.device.type == "cpu":
-            self._executor, work = CpuExecutor(model), [self._predict] * threads
-            self._apply_profile(Profile((BatchCost(CPU_BATCH, 1.0, 0),)))
-            ready.set_result(None)
-        else:
-            self._executor, work = (
-                GpuExecutor(model, self.device, margin_bytes),
-                [partial(self._submit_loop, ready), self._collect],
-            )
-        self._requests = RequestQueue(self._executor.empty_cache, expecting)
-        self._threads = [
-            threading.Thread(target=_exit_on_crash, args=(part,), name=f"engine-{i}", daemon=True)
-            for i, part in enumerate(work)
-        ]
-        for thread in self._threads:
-            thread.start()
-        ready.result()
+        expecting: Callable[[], bool] = _nothing_expected,
+    ) -> "Engine":
+        """An engine on a real device: "cpu", or a GPU, which is measured first unless `profiles` has its profile.
 
-    def _apply_profile(self, profile: Profile) -> None:
-        self._sizer, self._most = BatchSizer(profile), profile.best
-        self.counters.limit = self.counters.best = profile.best
+        profiles: the folder that keeps what models cost on a GPU. margin_bytes: VRAM that is left free.
+        threads, expecting: see Engine. Raises a RuntimeError for which is_out_of_memory() is true when the model does
+        not fit.
+        """
+        if torch.device(device).type == "cpu":
+            return cls(model, device, CpuExecutor(model), lambda: CPU_PROFILE, threads=threads, expecting=expecting)
+        gpu = GpuExecutor(model, torch.device(device), margin_bytes)
+        measure = partial(profiler.profile, model, gpu, profiles)
+        return cls(model, device, gpu, measure, expecting=expecting, gather_s=GATHER_S)
+
+    @property
+    def counters(self) -> Counters:
+        """What the engine has done so far, and how large its batches are."""
+        return self._starter.counters
 
     def windowing(self, coverage: str) -> Windowing:
-        """What is to be read of a track: a GPU resamples by itself."""
+        """What is to be read of a track. A GPU resamples by itself."""
         return replace(self.model.windowing(coverage), native=self.device.type != "cpu")
 
     def submit(self, request: WindowRequest) -> None:
-        """Queue windows. `on_copied` and then `on_result` or `on_error` are called from an engine thread."""
+        """Queue windows. The engine's threads call the request's callbacks. Raises RuntimeError after close()."""
         self._requests.put(request)
 
     def close(self) -> None:
@@ -106,176 +117,79 @@ class Engine:
         for thread in self._threads:
             thread.join()
 
-    def _predict(self) -> None:
-        while requests := self._requests.take(self._most):
-            self._finish(self._start(requests))
+    def _start_on_cpu(self, threads: int) -> list[threading.Thread]:
+        self._apply_profile(self._measure())
+        return [_start_thread(f"engine-{number}", self._predict_loop) for number in range(threads)]
+
+    def _start_on_gpu(self) -> list[threading.Thread]:
+        """Returns when the model is measured. Raises what went wrong with that."""
+        ready: Future[None] = Future()
+        submitting = _start_thread("engine-0", partial(self._submit_loop, ready))
+        collecting = _start_thread("engine-1", self._collect)
+        ready.result()
+        return [submitting, collecting]
+
+    def _apply_profile(self, profile: Profile) -> None:
+        self._starter.apply_profile(profile)
+        self._max_windows = profile.best_batch
+
+    def _predict_loop(self) -> None:
+        """On a CPU: predict one batch after the other."""
+        while requests := self._requests.take(self._max_windows, self._gather_s):
+            self._runner.finish(self._runner.start(requests))
 
     def _submit_loop(self, ready: Future[None]) -> None:
-        """Measure and predict in one thread: cuDNN keeps its plans by thread, and making one takes tens of
-        milliseconds."""
+        """On a GPU: measure the model, then start one batch after the other.
+
+        One thread does both: cuDNN keeps its plans by thread, and making one takes tens of milliseconds.
+        """
         try:
-            self._apply_profile(profiler.profile(self.model, self._executor, self._profiles))
+            self._apply_profile(self._measure())
         except BaseException as error:
             ready.set_exception(error)
         else:
             ready.set_result(None)
-            while requests := self._requests.take(self._most, GATHER_S):
-                self._in_flight.put(self._start(requests))
+            while requests := self._requests.take(self._max_windows, self._gather_s):
+                self._in_flight.put(self._runner.start(requests))
                 self._reprofile_if_free()
         self._in_flight.put(None)
 
     @torch.inference_mode()
     def _reprofile_if_free(self) -> None:
-        """Measure again when others have left the card on which larger batches could not be tried."""
-        profile, moment = self._sizer.profile, time.monotonic()
-        if profile.complete or moment < self._again_at:
+        """Measure the model again when others have left the GPU, whose memory had ended before larger batches were no
+        faster."""
+        profile, now = self._starter.profile, time.monotonic()
+        if profile.complete or now < self._reprofile_at:
             return
-        self._again_at = moment + AGAIN_S
-        if self._executor.free_bytes() > ROOMY * profile.peak_bytes(profile.best):
-            self._apply_profile(profiler.profile(self.model, self._executor, self._profiles))
+        self._reprofile_at = now + self._reprofile_check_s
+        if self._executor.free_bytes() > REPROFILE_ROOM * profile.peak_bytes(profile.best_batch):
+            self._apply_profile(self._measure())
 
     def _collect(self) -> None:
+        """On a GPU: wait for one batch after the other, and answer its requests."""
         while in_flight := self._in_flight.get():
-            self._finish(in_flight)
-
-    @torch.inference_mode()
-    def _start(self, requests: list[WindowRequest]) -> InFlightBatch:
-        requests = sorted(requests, key=attrgetter("layout_key"))
-        batch = make_batch(requests, by_frames=bool(self.model.hop), copied=not self._executor.reads_in_place)
-        if not self._executor.reads_in_place:
-            _give_back(requests)
-        in_flight = InFlightBatch(requests, batch, [])
-        try:
-            in_flight.results = self._run(batch)
-        except Exception as error:  # whatever a model of the user's own raises
-            in_flight.error = error
-        return in_flight
-
-    def _run(self, batch: Batch) -> list[Result]:
-        """Start the batch, in as many parts as fit one after the other."""
-        results, at = [], 0
-        while at < len(batch):
-            fits = self._sizer.size(self._executor.free_bytes())
-            size = min(fits, len(batch) - at)
-            try:
-                results.append(
-                    self._executor.start(batch.part(at, at + size))
-                    if size
-                    else self._run_on_cpu(batch.part(at, at + 1))
-                )
-            except RuntimeError as error:
-                if not size or not is_out_of_memory(error):
-                    raise
-                self._shrink(size, error)
-                continue
-            self._sizer.went_well(size) if size else self._sizer.went_to_cpu()
-            at += size or 1
-            self._count(size, fits)
-        return results
-
-    def _shrink(self, size: int, error: RuntimeError) -> None:
-        log.warning("no room for %d windows, trying half of them: %s", size, str(error).partition("\n")[0])
-        self._executor.empty_cache()
-        self._sizer.out_of_memory(size)
-        self.counters.out_of_memory += 1
-
-    def _run_on_cpu(self, batch: Batch) -> Result:
-        """On the CPU: where the GPU has no room for a single window, or AMP's numbers are too small for it."""
-        if self._cpu is None:
-            log.warning("some windows go to the CPU, which takes far longer")
-            self._cpu = CpuExecutor(checkpoints.load_model(self.model.checkpoint, "cpu"))
-        return self._cpu.start(batch)
-
-    def _count(self, size: int, fits: int) -> None:
-        with self._counting:
-            counters = self.counters
-            counters.windows += size or 1
-            counters.on_cpu += not size
-            counters.batches += 1
-            counters.batch, counters.limit = size, fits
-
-    @torch.inference_mode()
-    def _finish(self, in_flight: InFlightBatch) -> None:
-        try:
-            if in_flight.error is not None:
-                raise in_flight.error
-            results = self._repaired(_together(in_flight.results), in_flight.batch)
-        except Exception as error:
-            self._retry_individually(in_flight, error)
-            results = None
-        if self._executor.reads_in_place:
-            _give_back(in_flight.requests)
-        if results is not None:
-            at = 0
-            for request in in_flight.requests:
-                _call(request.on_result, results[at : at + request.windows])
-                at += request.windows
-
-    def _repaired(self, results: np.ndarray, batch: Batch) -> np.ndarray:
-        """The results; what was too large for the numbers of AMP is predicted once more, on the CPU in float32."""
-        if self.model.dtype == "float32" or np.isfinite(results).all():
-            return results
-        (lost,) = np.nonzero(~np.isfinite(results.reshape(len(results), -1)).all(1))
-        log.warning("%d windows are too much for %s, and go to the CPU: see GENREMILL_AMP", len(lost), self.model.dtype)
-        for at in lost.tolist():
-            results[at] = self._run_on_cpu(batch.part(at, at + 1))()[0].numpy()
-        return results
-
-    def _retry_individually(self, in_flight: InFlightBatch, error: Exception) -> None:
-        """A batch failed: each ticket once more, by itself, so that only that is refused which fails by itself."""
-        self._check()
-        at = 0
-        for request in in_flight.requests:
-            part, at = in_flight.batch.part(at, at + request.windows), at + request.windows
-            try:
-                if len(in_flight.requests) == 1:
-                    raise error
-                results = self._repaired(_together(self._run(part)), part)
-            except Exception as own:
-                log.error("a batch of %d windows failed", len(part), exc_info=own)
-                self._check()
-                _call(
-                    request.on_error, UnclassifiableError(f"the model {self.model.checkpoint.name} failed on it: {own}")
-                )
-            else:
-                _call(request.on_result, results)
-
-    def _check(self) -> None:
-        """End the process when its GPU does not answer any more."""
-        try:
-            self._executor.check()
-        except RuntimeError:
-            _exit_process("the GPU does not answer any more")
+            self._runner.finish(in_flight)
 
 
-def _exit_on_crash(part: Callable[[], None]) -> None:
-    """A thread of the engine, without which nothing would ever be predicted again."""
+def _start_thread(name: str, work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=_exit_on_crash, args=(work,), name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _exit_on_crash(work: Callable[[], None]) -> None:
+    """Do the work of one of the engine's threads. When it fails, nothing would ever be predicted again: then the
+    process ends."""
     try:
-        part()
+        work()
+    except DeviceLostError as error:
+        _exit_process(str(error))
     except BaseException:
         _exit_process("the engine failed")
 
 
 def _exit_process(reason: str) -> None:
-    """Whoever started this process starts another, which does again what this one has not stored."""
+    """End this process at once. Whoever started it starts another, which does again what this one has not stored."""
     log.critical("%s: this worker ends", reason, exc_info=True)
     logging.shutdown()
     os._exit(BROKEN_EXIT_CODE)
-
-
-def _together(results: list[Result]) -> np.ndarray:
-    """All of a batch: float32 (windows, labels) or (windows,)."""
-    outputs: list[Tensor] = [result() for result in results]
-    return torch.cat(outputs).numpy() if len(outputs) > 1 else outputs[0].numpy()
-
-
-def _give_back(requests: list[WindowRequest]) -> None:
-    for request in requests:
-        _call(request.on_copied)
-
-
-def _call(callback: Callable, *arguments) -> None:
-    try:
-        callback(*arguments)
-    except Exception:
-        log.exception("a callback of the engine failed")

@@ -1,66 +1,93 @@
-"""What a model costs on this GPU: tried once, and kept."""
+"""What batches of a model cost on this GPU: measured once, and kept in a file.
+
+A profile file is JSON: the fields of each BatchCost in a list, [{"batch": 1, "seconds": 0.01, "peak_bytes": 9}, ...].
+Its name says what was measured: each model, GPU, dtype and version of torch has a file of its own.
+"""
 
 import json
 import logging
 import math
 import re
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from worker.gpu import nvml
 from worker.inference.batch import Batch, BatchSlice
-from worker.inference.batch_size import MIN_BATCH_S, SIZES, BatchCost, Profile, is_flat
-from worker.inference.executors import GpuExecutor, is_out_of_memory
+from worker.inference.batch_size import BATCH_SIZES, MIN_BATCH_S, BatchCost, Profile, is_flat
+from worker.inference.executors import GpuExecutor, Result, is_out_of_memory
 from worker.models.checkpoints import Model
 from worker.windowing import REGIONS, NativeLayout
 
-REPEATS = 3  # batches of a size, at least
-TRIED_S = 0.1  # that a size is tried, at least: less, and chance decides between sizes
-USUAL_HZ = 44_100
-INPUT = "native 4"  # what batches are made of, and how they are tried: other profiles are measured again
-BUSY = 0.5  # of the time: somebody else computes on the GPU
+MIN_REPEATS = 3  # Batches of each size that are timed, at least.
+MIN_MEASURE_S = 0.1  # Seconds for which each size is timed, at least: less, and chance decides between sizes.
+NOISE_RATE_HZ = 44_100  # Of the regions that are measured: the rate of most music files.
+NOISE_PEAK = 9_000  # Of the regions that are measured, in int16: about as loud as music.
+MEASURED_INPUT = "native 4"  # What is measured and how, as a word in file names: change it to measure everything again.
+BUSY_UTILIZATION = 0.5  # Others use the GPU when it computes for this share of the time before the measurement.
 
 log = logging.getLogger(__name__)
 
 
 def profile(model: Model, gpu: GpuExecutor, folder: Path | None) -> Profile:
-    """What batches of this model cost on this GPU: as it is kept in the folder, or measured. What was measured beside
-    others that used the card is not kept. Afterwards the libraries have their plans for every size up to the best."""
-    file = folder / _file_name(model, gpu) if folder else None
-    kept = _read(file)
+    """What batches of this model cost on this GPU, as the folder has it, or measured now.
+
+    What is measured is kept in the folder, unless others used the GPU or its memory ended before larger batches were no
+    faster. Afterwards the libraries have their plans for every size up to the best batch. They keep these plans by
+    thread, so the thread that predicts must call this.
+    """
+    file = folder / profile_file_name(model, gpu.name) if folder else None
+    kept = read_profile(file) if file else None
     if kept is not None:
         _warm_up(model, gpu, kept)
         return kept
-    alone = _busy() < BUSY
-    costs, complete = measure(model, gpu)
+    alone = _utilization() < BUSY_UTILIZATION
+    measured = measure_sizes(gpu, partial(measure_batch, model, gpu))
     gpu.empty_cache()
-    if file is not None and complete and alone:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps([asdict(cost) for cost in costs]))
-        partial.replace(file)
-    return Profile(tuple(costs), complete)
+    if file is not None and measured.complete and alone:
+        write_profile(file, measured)
+    return measured
 
 
-def _read(file: Path | None) -> Profile | None:
-    if file is None or not file.is_file():
+def profile_file_name(model: Model, gpu_name: str) -> str:
+    """The name of the file that keeps a model's profile on a GPU."""
+    checkpoint = model.checkpoint
+    key = f"{MEASURED_INPUT} {gpu_name} {checkpoint.name} {checkpoint.sha256[:12]} {model.dtype} {torch.__version__}"
+    return re.sub(r"[^\w.+-]+", "_", key) + ".json"
+
+
+def read_profile(file: Path) -> Profile | None:
+    """The profile that is kept in a file; None when there is no file, or it is damaged or has other batch sizes."""
+    if not file.is_file():
         return None
     try:
         costs = tuple(BatchCost(**cost) for cost in json.loads(file.read_text()))
     except (ValueError, TypeError):
         log.warning("%s is damaged, and measured again", file)
         return None
-    return Profile(costs) if [cost.batch for cost in costs] == list(SIZES[: len(costs)]) else None
+    sizes = tuple(cost.batch for cost in costs)
+    return Profile(costs) if sizes == BATCH_SIZES[: len(sizes)] else None
+
+
+def write_profile(file: Path, measured: Profile) -> None:
+    """Keep a profile in a file, whole or not at all. Makes the folder where there is none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial_file = file.with_suffix(".partial")
+    partial_file.write_text(json.dumps([asdict(cost) for cost in measured.costs]))
+    partial_file.replace(file)
 
 
 @torch.inference_mode()
 def _warm_up(model: Model, gpu: GpuExecutor, kept: Profile) -> None:
-    for size in SIZES[: SIZES.index(kept.fitting(gpu.free_bytes()) or SIZES[0]) + 1]:
+    """Predict a batch of every size that fits now, so that the libraries make their plans."""
+    largest = kept.fitting_batch(gpu.free_bytes()) or BATCH_SIZES[0]
+    for size in BATCH_SIZES[: BATCH_SIZES.index(largest) + 1]:
         try:
-            gpu.start(_noise(model, size))()
+            gpu.start(noise_batch(model, size))()
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -68,61 +95,71 @@ def _warm_up(model: Model, gpu: GpuExecutor, kept: Profile) -> None:
     gpu.empty_cache()
 
 
-def _busy() -> float:
-    """The part of the time, 0 to 1, that this process's GPU computed lately, for whomever; 0 where it does not say."""
-    (gpu, *_) = nvml.gpus() or [None]
-    return (nvml.usage(gpu.uuid).utilization or 0.0) if gpu else 0.0
+def _utilization() -> float:
+    """The share of the time, 0 to 1, for which this process's GPU computed lately; 0 where the driver does not say."""
+    gpus = nvml.list_gpus()
+    return (nvml.read_usage(gpus[0].uuid).utilization or 0.0) if gpus else 0.0
 
 
-def _file_name(model: Model, gpu: GpuExecutor) -> str:
-    weights = model.checkpoint.sha256[:12] if model.checkpoint else "none"
-    name = model.checkpoint.name if model.checkpoint else "model"
-    key = f"{INPUT} {gpu.name} {name} {weights} {model.dtype} {torch.__version__}"
-    return re.sub(r"[^\w.+-]+", "_", key) + ".json"
+def measure_sizes(gpu: GpuExecutor, measure: Callable[[int], tuple[float, int]]) -> Profile:
+    """Measure batches of growing size until they are no faster and take MIN_BATCH_S, or until memory ends.
 
-
-def measure(model: Model, gpu: GpuExecutor) -> tuple[list[BatchCost], bool]:
-    """Batches of SIZES until the rate is flat and they last, and whether it came to that: or memory ended before."""
+    measure: gives the seconds and the peak bytes of a batch of so many windows, see measure_batch().
+    """
     costs: list[BatchCost] = []
-    for size in SIZES:
+    for size in BATCH_SIZES:
         if is_flat(costs) and costs[-1].seconds >= MIN_BATCH_S:
             break
         try:
-            seconds, peak_bytes = _try(model, gpu, size)
+            seconds, peak_bytes = measure(size)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             gpu.empty_cache()
             log.warning("%s: no room to try %d windows: %s", gpu.name, size, error)
-            return costs, False
-        highest = max(peak_bytes, costs[-1].peak_bytes if costs else 0)
-        costs.append(BatchCost(size, seconds, highest))
-    return costs, True
+            return Profile(tuple(costs), complete=False)
+        costs.append(BatchCost(size, seconds, max(peak_bytes, _last_peak_bytes(costs))))
+    return Profile(tuple(costs))
+
+
+def _last_peak_bytes(costs: Sequence[BatchCost]) -> int:
+    """The peak of the largest batch so far, which a larger batch's does not fall below in a Profile."""
+    return costs[-1].peak_bytes if costs else 0
 
 
 @torch.inference_mode()
-def _try(model: Model, gpu: GpuExecutor, size: int) -> tuple[float, int]:
-    """Seconds of a batch of so many windows, and the most bytes reserved for it beside what was in use."""
-    batch = _noise(model, size)
+def measure_batch(model: Model, gpu: GpuExecutor, size: int) -> tuple[float, int]:
+    """The seconds that a batch of so many windows takes, and the most bytes of VRAM reserved for it.
+
+    Memory that was in use before does not count. Raises a RuntimeError for which is_out_of_memory() is true when the
+    batch does not fit.
+    """
+    batch = noise_batch(model, size)
     gpu.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    in_use = torch.cuda.memory_allocated()
+    bytes_before = torch.cuda.memory_allocated()
     gpu.start(batch)()
-    results, began = [], time.perf_counter()
-    while len(results) < REPEATS or time.perf_counter() - began < TRIED_S:
+    results: list[Result] = []
+    began = time.perf_counter()
+    while len(results) < MIN_REPEATS or time.perf_counter() - began < MIN_MEASURE_S:
         results.append(gpu.start(batch))
-    for result in results:
-        result()
+    for wait in results:
+        wait()
     seconds = (time.perf_counter() - began) / len(results)
-    return seconds, torch.cuda.max_memory_reserved() - in_use
+    return seconds, torch.cuda.max_memory_reserved() - bytes_before
 
 
-def _noise(model: Model, windows: int) -> Batch:
-    """Windows as the children hand them over: regions of tracks in stereo at USUAL_HZ, here always the same ones."""
+def noise_batch(model: Model, windows: int) -> Batch:
+    """Windows as decode processes hand most of them over: regions of stereo files at NOISE_RATE_HZ, in pinned memory.
+
+    All requests of the batch share one set of regions.
+    """
     windowing = model.windowing()
-    native = NativeLayout(USUAL_HZ, (0,) * REGIONS, windowing.region_windows, windowing.stride)
-    pcm = torch.randint(-9000, 9000, (REGIONS, windowing.region_frames(USUAL_HZ), 2), dtype=torch.int16).pin_memory()
-    batch = Batch((BatchSlice(pcm, native, 0, len(native)),) * math.ceil(windows / len(native))).part(0, windows)
+    native = NativeLayout(NOISE_RATE_HZ, (0,) * REGIONS, windowing.region_windows, windowing.stride)
+    shape = (REGIONS, windowing.region_frames(NOISE_RATE_HZ), 2)
+    pcm = torch.randint(-NOISE_PEAK, NOISE_PEAK, shape, dtype=torch.int16).pin_memory()
+    requests = math.ceil(windows / len(native))
+    batch = Batch((BatchSlice(pcm, native, 0, len(native)),) * requests).part(0, windows)
     if not model.hop:
         return batch
     frames = torch.full((windows,), (model.window // model.hop) // 2)
