@@ -1,7 +1,8 @@
 """The `celery` command for this app: `python -P -m worker.celery_command worker` is `celery -A worker worker`.
 
-Where Celery looks for an app by its name, it imports from the working directory; here the app is handed to it. Nor does
-it read `APP`, `BROKER_URL` and their like from the environment, which may be meant for another project.
+Celery finds an app by its name in the working directory, which may hold another one: here the app is handed to it.
+Celery also reads `APP`, `BROKER_URL` and their like from the environment, which may be meant for another project: here
+it does not.
 """
 
 from celery.bin.celery import celery

@@ -1,4 +1,4 @@
-"""Exit codes of a worker process that tell its supervisor more than that it ended."""
+"""Exit codes by which a worker process tells its supervisor why it ended."""
 
-SETUP_EXIT_CODE = 2  # the worker cannot work here, and has said why: it is not started again
-BROKEN_EXIT_CODE = 70  # the worker's GPU does not answer any more: it is started again
+SETUP_EXIT_CODE = 2  # The worker cannot work here, and its last line of output says why: it is not started again.
+BROKEN_EXIT_CODE = 70  # The worker's GPU does not answer any more, or its engine failed: it is started again.

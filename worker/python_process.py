@@ -8,16 +8,21 @@ import os
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}  # for numeric libraries
+ROOT = Path(__file__).resolve().parents[1]  # The folder that holds the packages of genremill.
+# Environment variables that keep numeric libraries from starting threads of their own.
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
-    """The command line that runs a module of genremill."""
+    """The command line that runs a module of genremill with these arguments."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def python_environment(**changes: str) -> dict[str, str]:
-    """The environment for it: what this process has, with changes, and genremill found where this process found it."""
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]  # an empty one is here
+    """The environment for such a command: that of this process, with changes.
+
+    PYTHONPATH makes the new process find genremill where this process found it.
+    """
+    # Python takes an empty entry of PYTHONPATH for the working directory.
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *paths]), **changes}

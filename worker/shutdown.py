@@ -3,12 +3,11 @@
 import threading
 
 from celery.signals import worker_shutting_down
-from celery.utils.dispatch import Signal
 
-stopping = threading.Event()  # set when this worker is to stop: jobs hand back what they have not begun
-drained = Signal(name="drained", providing_args=set())  # sent when the last job thread has ended
+stopping = threading.Event()  # Set when this worker is to stop: jobs hand back the tracks that they have not submitted.
 
 
-@worker_shutting_down.connect(weak=False)
-def _stop_jobs(**_kwargs) -> None:
+@worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]  # Celery has no types
+def _stop_jobs(**_kwargs: object) -> None:
+    """Celery sends this signal when a warm or cold shutdown begins."""
     stopping.set()

@@ -1,4 +1,9 @@
-"""A track whose windows wait until its loudest moment is known, which is 0 dB in a published spectrogram."""
+"""Holds the windows of a track back until the loudest moment of the whole track is known.
+
+Some published systems express a spectrogram in decibels relative to the peak of the whole track: its loudest moment is
+0 dB. So a track is read in two passes: the first one asks the engine for the peak of every window, while copies of the
+windows are held. The second one predicts the held windows, and tells the engine the track's peak with them.
+"""
 
 import tempfile
 import threading
@@ -8,108 +13,144 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from worker.decode.pool import WindowBlock
+from worker.decode.sink import WindowBlock
 from worker.errors import TrackError
-from worker.inference.engine import Engine
 from worker.inference.requests import WindowRequest
+from worker.jobs.track_sink import Block, TrackSink
 
-MEMORY_BYTES = 32 << 20  # of one track's windows; more go to a temporary file
+MEMORY_BYTES = 32 << 20  # Bytes of one track's windows that are held in memory. More go to a temporary file.
 
 
 class PeakSink(Protocol):
-    """Who gets the windows in the end, a worker.decode.pool.Sink, and the track's peak before them."""
+    """What takes the windows in the second pass: worker.jobs.track_sink.TrackSink."""
 
-    peak: float
+    peak: float  # Power that counts as 0 dB. It is set before windows() is called for the first time.
 
-    def windows(self, block: "HeldBlock") -> None: ...
+    @property
+    def finished(self) -> bool:
+        """Whether it wants no more windows."""
 
-    def end(self) -> None: ...
+    def windows(self, block: Block) -> None:
+        """Some windows of the track, in order."""
 
-    def failed(self, error: TrackError) -> None: ...
+    def end(self) -> None:
+        """Those were all."""
+
+    def failed(self, error: TrackError) -> None:
+        """The track cannot be analysed."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldBlock:
-    """Windows that were held: what worker.decode.pool.WindowBlock is to its sink."""
+    """Some windows in the second pass. It has what worker.decode.sink.WindowBlock has for the first one."""
 
-    pcm: np.ndarray  # int16 (windows, samples)
-    frames: int
+    pcm: npt.NDArray[np.int16]  # (windows, samples)
+    frames: int  # spectrogram frames of each window
     release: Callable[[], None]
     native: None = None
 
 
-class PeakPass:
-    """A worker.decode.pool.Sink that asks the engine for the peaks of a track's windows, and hands them on afterwards,
-    one block at a time."""
+class HeldWindows:
+    """A queue of blocks in one temporary file, which stays in memory up to memory_bytes. Threads may share it.
 
-    def __init__(self, engine: Engine, scorer: PeakSink):
-        self._engine, self._scorer = engine, scorer
+    After close() the file is gone: put() keeps nothing, and take() finds nothing.
+    """
+
+    def __init__(self, memory_bytes: int) -> None:
         self._lock = threading.Lock()
-        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, prefix="genremill-")  # noqa: SIM115 (see _close)
-        self._blocks: deque[tuple[tuple[int, int], int]] = deque()  # shape and frames
-        self._waiting = 0  # windows in the engine
+        self._file = tempfile.SpooledTemporaryFile(memory_bytes, prefix="genremill-")  # noqa: SIM115 (close() does)
+        self._blocks: deque[tuple[int, tuple[int, ...], int]] = deque()  # position in the file, shape, frames
+
+    def put(self, block: WindowBlock) -> None:
+        """Keep a copy of the block's windows. Raises OSError when the file cannot be written."""
+        with self._lock:
+            if not self._file.closed:
+                self._blocks.append((self._file.tell(), block.pcm.shape, block.frames))
+                self._file.write(block.pcm.tobytes())
+
+    def take(self) -> tuple[npt.NDArray[np.int16], int] | None:
+        """The windows of the oldest block and their frames, or None when no block is left.
+
+        Raises OSError when the file cannot be read.
+        """
+        with self._lock:
+            if self._file.closed or not self._blocks:
+                return None
+            position, shape, frames = self._blocks.popleft()
+            pcm = np.empty(shape, np.int16)
+            self._file.seek(position)
+            if self._file.readinto(pcm.data) != pcm.nbytes:
+                raise OSError("the temporary file is shorter than what was written")
+            return pcm, frames
+
+    def close(self) -> None:
+        """Drop what is held."""
+        with self._lock:
+            self._file.close()
+
+
+class PeakPass:
+    """A worker.decode.sink.Sink that measures a track's peak, and hands the track's windows on afterwards.
+
+        first pass ── the peaks of all windows are known ──> second pass, one block after the other ──> end()
+            └──────── an error ────────────────────────────> failed() of the second pass, once
+
+    Windows at the edges of a track (WindowBlock.edge) count for the peak alone. In the second pass, a block is read
+    from the file when the engine has released the one before it, so that one block at most is in memory.
+
+    submit: gives windows to the engine: Engine.submit.
+    second_pass: gets the windows in the end.
+    memory_bytes: how much of them is held in memory, see HeldWindows.
+    """
+
+    def __init__(
+        self, submit: Callable[[WindowRequest], None], second_pass: PeakSink, memory_bytes: int = MEMORY_BYTES
+    ) -> None:
+        self._second_pass = second_pass
+        self._held = HeldWindows(memory_bytes)
         self._peak = 0.0
-        self._ended = self._over = False
+        self._first_pass = TrackSink(submit, self._add_peaks, self._finish_first_pass, wants_peak=True)
 
     def windows(self, block: WindowBlock) -> None:
-        """From the decoder."""
-        if self._over:
-            block.release()
-            return
-        with self._lock:
-            self._waiting += len(block.pcm)
+        """Some windows of the track, from the decoder."""
         if not block.edge:
-            self._file.write(block.pcm.tobytes())
-            self._blocks.append((block.pcm.shape, block.frames))
-        self._engine.submit(
-            WindowRequest(block.pcm, block.release, self._measured, self._fail, frames=block.frames, wants_peak=True)
-        )
+            self._held.put(block)
+        self._first_pass.windows(block)
 
     def end(self) -> None:
-        """From the decoder: that was all."""
-        self._settle(ended=True)
+        """The decoder has delivered all windows of the track."""
+        self._first_pass.end()
 
     def failed(self, error: TrackError) -> None:
-        """From the decoder: there will be no more."""
-        self._fail(error)
+        """The track cannot be read."""
+        self._first_pass.failed(error)
 
-    def _measured(self, peaks: np.ndarray) -> None:
-        self._settle(peaks)
+    def _add_peaks(self, peaks: npt.NDArray[np.float32]) -> None:
+        self._peak = max([self._peak, *peaks.tolist()])
 
-    def _settle(self, peaks: np.ndarray = np.zeros(0), ended: bool = False) -> None:  # noqa: B008 (never changed)
-        with self._lock:
-            self._waiting -= len(peaks)
-            self._peak = max([self._peak, *peaks.tolist()])
-            self._ended |= ended
-            ready = self._ended and not self._waiting and not self._over
-        if ready:
-            self._scorer.peak = self._peak
-            self._file.seek(0)
-            self._hand_on()
+    def _finish_first_pass(self, error: TrackError | None) -> None:
+        if error is None:
+            self._second_pass.peak = self._peak
+            self._hand_on_next_block()
+        else:
+            self._fail(error)
 
-    def _hand_on(self) -> None:
-        """The next block; the one after it when this one is in the engine."""
+    def _hand_on_next_block(self) -> None:
+        """Give the second pass a block, or end it. The engine calls this again when it has released the block."""
         try:
-            if not self._blocks:
-                self._close()
-                self._scorer.end()
-                return
-            shape, frames = self._blocks.popleft()
-            pcm = np.empty(shape, np.int16)
-            if self._file.readinto(pcm) != pcm.nbytes:
-                raise OSError("the temporary file is shorter than what was written")
-            self._scorer.windows(HeldBlock(pcm, frames, self._hand_on))
-        except (OSError, ValueError) as error:
+            held = self._held.take()
+        except OSError as error:
             self._fail(TrackError(f"its windows could not be kept until its loudest moment was known: {error}"))
+            return
+        if held is None or self._second_pass.finished:
+            self._held.close()
+            self._second_pass.end()
+        else:
+            pcm, frames = held
+            self._second_pass.windows(HeldBlock(pcm, frames, release=self._hand_on_next_block))
 
     def _fail(self, error: TrackError) -> None:
-        with self._lock:
-            again, self._over = self._over, True
-        if not again:
-            self._close()
-            self._scorer.failed(error)
-
-    def _close(self) -> None:
-        self._over = True
-        self._file.close()
+        self._held.close()
+        self._second_pass.failed(error)

@@ -1,69 +1,86 @@
-"""The writer: tracks' outcomes into SQL, many to a transaction."""
+"""Writes the outcomes of tracks into the database, many to a transaction."""
 
 import logging
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain, repeat
 
 from db.outcomes import Outcome, record_outcomes
 from db.session import Database, is_transient
 from db.types import now
 
-MOST_TRACKS = 64  # to a transaction
-GATHER_S = 0.002  # that an outcome waits for others: those of a batch come one right after the other
-RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)  # waits while the database is away; the last one repeats
+MAX_OUTCOMES = 64  # Outcomes in one transaction.
+GATHER_S = 0.002  # Seconds that an outcome waits for others: the tracks of a batch end one right after the other.
+RETRY_DELAYS_S = (0.1, 0.5, 1.0, 2.0, 5.0)  # Seconds between attempts while the database is away. The last one repeats.
 
 log = logging.getLogger(__name__)
 
-Written = Callable[[Exception | None], None]  # called when the outcome is stored, or with the reason it cannot be
+
+@dataclass(frozen=True)
+class _Entry:
+    """An outcome to be stored. on_stored: called with None when it is, or with the reason why it cannot be."""
+
+    outcome: Outcome
+    on_stored: Callable[[Exception | None], None]
 
 
 class ResultWriter:
-    """One thread that stores outcomes. While the database is away it waits for it; nothing is dropped."""
+    """One thread that stores outcomes. While the database is away it tries again; no outcome is dropped."""
 
-    def __init__(self, database: Database):
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._outcomes: queue.SimpleQueue[tuple[Outcome, Written] | None] = queue.SimpleQueue()
+        self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()  # None: the last entry was before it
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="result-writer", daemon=True)
         self._thread.start()
 
-    def put(self, outcome: Outcome, written: Written) -> None:
-        """Store this soon."""
-        self._outcomes.put((outcome, written))
+    def put(self, outcome: Outcome, on_stored: Callable[[Exception | None], None]) -> None:
+        """Store the outcome soon. on_stored is called from the writer's thread, with None when it is stored.
+
+        An outcome that another worker was faster with counts as stored. When the database refuses a transaction, the
+        on_stored of every outcome in it is called with the database's error.
+        """
+        self._entries.put(_Entry(outcome, on_stored))
 
     def close(self) -> None:
-        """Store what was put, then stop; what a database that is away would not take is left to be done again."""
+        """Store what was put, then stop. While the database is away, this waits for no second attempt: on_stored gets
+        the error, and the tracks are analysed again by whoever takes the job next."""
         self._closing.set()
-        self._outcomes.put(None)
+        self._entries.put(None)
         self._thread.join()
 
-    def _work(self) -> None:
-        open_ = True
-        while open_:
-            batch, open_ = self._take()
-            if batch:
-                self._store(batch)
+    def _run(self) -> None:
+        is_open = True
+        while is_open:
+            entries, is_open = self._take()
+            if entries:
+                error = self._store([entry.outcome for entry in entries])
+                for entry in entries:
+                    entry.on_stored(error)
 
-    def _take(self) -> tuple[list[tuple[Outcome, Written]], bool]:
-        """What has gathered while the last transaction ran, and whether there is more to come."""
-        batch = [self._outcomes.get()]
+    def _take(self) -> tuple[list[_Entry], bool]:
+        """Wait for entries. Returns those that gathered during the last transaction, and whether more may come."""
+        entries: list[_Entry] = []
+        entry = self._entries.get()
         self._closing.wait(GATHER_S)
-        while batch[-1] is not None and len(batch) < MOST_TRACKS:
+        while entry is not None:
+            entries.append(entry)
+            if len(entries) == MAX_OUTCOMES:
+                break
             try:
-                batch.append(self._outcomes.get_nowait())
+                entry = self._entries.get_nowait()
             except queue.Empty:
                 break
-        return [entry for entry in batch if entry is not None], batch[-1] is not None
+        return entries, entry is not None
 
-    def _store(self, batch: list[tuple[Outcome, Written]]) -> None:
-        error = self._try_until_stored([outcome for outcome, _ in batch])
-        for _, written in batch:
-            written(error)
+    def _store(self, outcomes: list[Outcome]) -> Exception | None:
+        """Store outcomes in one transaction, with as many attempts as it takes while the database is away.
 
-    def _try_until_stored(self, outcomes: list[Outcome]) -> Exception | None:
-        tries = 0
-        while True:
+        Returns None, or the error that a further attempt would not mend.
+        """
+        for delay_s in chain(RETRY_DELAYS_S, repeat(RETRY_DELAYS_S[-1])):
             try:
                 with self._database.write() as connection:
                     record_outcomes(connection, outcomes, now())
@@ -72,6 +89,6 @@ class ResultWriter:
                 if not is_transient(error) or self._closing.is_set():
                     log.exception("%d outcomes could not be stored", len(outcomes))
                     return error
-                log.warning("the database is away, trying again: %s", error)
-            self._closing.wait(RETRY_S[min(tries, len(RETRY_S) - 1)])
-            tries += 1
+                log.warning("the database does not take outcomes, trying again in %g s: %s", delay_s, error)
+            self._closing.wait(delay_s)
+        raise AssertionError("the delays never end")

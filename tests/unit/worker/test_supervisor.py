@@ -1,4 +1,4 @@
-"""Which GPUs are worked on, and what becomes of workers that die."""
+"""How worker processes are started, started again when they die, and stopped."""
 
 import os
 import signal
@@ -12,15 +12,14 @@ import psutil
 import pytest
 
 import settings
-from settings import GenremillError
 from tests.conftest import wait_until
 from tests.support.fake_nvml import FakeGpu, FakeNvml
+from tests.support.paths import ROOT
 from worker import exit_codes, supervisor
 from worker.gpu import nvml
 from worker.gpu.devices import choose_devices
 
 THREE = FakeNvml(FakeGpu("GPU-aa1"), FakeGpu("GPU-aa2"), FakeGpu("GPU-b"))
-SPLIT = FakeNvml(FakeGpu("GPU-a", mig=[FakeGpu("MIG-x"), FakeGpu("MIG-y")]), FakeGpu("GPU-b"), FakeGpu("GPU-c", mig=[]))
 
 
 @pytest.fixture(autouse=True)
@@ -28,143 +27,114 @@ def every_gpu_is_visible(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
-def uuids(wanted: str, library=THREE) -> list[str]:
-    return [device.visible for device in choose_devices(wanted, nvml.gpus(library))]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "chosen"),
-    [
-        ("auto", ["GPU-aa1", "GPU-aa2", "GPU-b"]),
-        ("cuda", ["GPU-aa1", "GPU-aa2", "GPU-b"]),
-        ("cpu", [""]),
-        ("cuda:2", ["GPU-b"]),
-        ("cuda:2,0", ["GPU-b", "GPU-aa1"]),
-        ("cuda:1,cuda:1", ["GPU-aa2"]),
-        ("GPU-b", ["GPU-b"]),
-        ("cuda:GPU-aa2,0, GPU-aa2", ["GPU-aa2", "GPU-aa1"]),
-        ("2,GPU-b,cuda:GPU-b", ["GPU-b"]),
-    ],
-)
-def test_gpus_are_chosen_by_number_and_by_uuid_each_once(wanted, chosen):
-    assert uuids(wanted) == chosen
-
-
-def test_a_gpu_in_mig_mode_is_replaced_by_its_mig_devices():
-    devices = choose_devices("cuda", nvml.gpus(SPLIT))
-    assert [device.visible for device in devices] == ["MIG-x", "MIG-y", "GPU-b"]
-    assert [device.node for device in devices] == [f"gpu{index}@{settings.host()}" for index in range(3)]
-    assert {device.torch_name for device in devices} == {"cuda:0"}
-    assert uuids("MIG-y,2", SPLIT) == ["MIG-y", "GPU-b"]
-
-
-@pytest.mark.parametrize(
-    ("visible", "seen"),
-    [
-        ("", []),
-        ("-1", []),
-        ("2,0", ["GPU-b", "GPU-aa1"]),
-        ("GPU-b,GPU-aa2", ["GPU-b", "GPU-aa2"]),
-        ("1, GPU-b", ["GPU-aa2", "GPU-b"]),
-        ("0,9,1", ["GPU-aa1"]),  # CUDA sees nothing behind what is not there
-        ("GPU-aa", []),  # nor behind what may be two
-    ],
-)
-def test_cuda_visible_devices_chooses_as_cuda_reads_it(monkeypatch, visible, seen):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert [gpu.uuid for gpu in nvml.gpus(THREE)] == seen
-
-
-def test_numbers_count_visible_gpus_and_a_node_keeps_the_hosts_number(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,1")
-    first, second = choose_devices("cuda:1,0", nvml.gpus(THREE))
-    assert (first.visible, first.node, first.place) == ("GPU-aa2", f"gpu1@{settings.host()}", 0)
-    assert (second.visible, second.node, second.place) == ("GPU-b", f"gpu2@{settings.host()}", 1)
-
-
-def test_without_a_gpu_auto_is_the_cpu_and_no_driver_is_no_error():
-    assert [device.torch_name for device in choose_devices("auto", [])] == ["cpu"]
-    assert nvml.gpus(FakeNvml()) == []
-
-
-@pytest.mark.parametrize(
-    ("wanted", "says"),
-    [
-        ("cuda:3", "there is no GPU cuda:3: use one of cuda:0 (Fake GPU, GPU-aa1), cuda:1"),
-        ("0,7", "there is no GPU cuda:7"),
-        ("GPU-c", "there is no GPU GPU-c"),
-        ("MIG-x", "there is no GPU MIG-x"),
-        ("GPU-aa", "GPU-aa1 or GPU-aa2"),
-        ("gpu", "use auto, cpu, cuda"),
-        ("cuda:", "use auto, cpu, cuda"),
-        ("", "use auto, cpu, cuda"),
-        ("cpu,0", "use auto, cpu, cuda"),
-    ],
-)
-def test_what_cannot_be_chosen_is_one_line_that_says_what_there_is(wanted, says):
-    with pytest.raises(GenremillError) as raised:
-        uuids(wanted)
-    assert says in str(raised.value)
-    assert "\n" not in str(raised.value)
-
-
-def test_cuda_without_a_gpu_is_an_error():
-    with pytest.raises(GenremillError, match="no GPU can be used here"):
-        choose_devices("cuda", [])
-
-
 @pytest.fixture
-def workers_run(monkeypatch, processes):
-    """Put little programs in the place of worker processes, which need a broker: one after the other, then the last."""
+def programs(processes):
+    """Makes what starts little programs in the place of worker processes, which need a broker.
 
-    def put(*programs: str) -> None:
-        def start(device, *, log_level, stderr=None):
-            program = programs[min(len(processes), len(programs) - 1)]
-            processes.append(subprocess.Popen([sys.executable, "-c", program], start_new_session=True))
+    Each start takes the next program; the last one is for all further starts.
+    """
+
+    def make(*sources: str) -> supervisor.StartWorker:
+        def start(device, log_level, output):
+            source = sources[min(len(processes), len(sources) - 1)]
+            processes.append(subprocess.Popen([sys.executable, "-c", source], start_new_session=True))
             return processes[-1]
 
-        monkeypatch.setattr(supervisor, "start_worker", start)
+        return start
 
-    return put
-
-
-def supervised() -> supervisor.WorkerProcess:
-    return supervisor.WorkerProcess(choose_devices("cpu")[0], "INFO")
+    return make
 
 
-def test_a_worker_that_dies_is_started_again_after_growing_waits(workers_run, processes):
-    workers_run("import sys; sys.exit(1)")
-    worker, waits = supervised(), []
-    for _ in range(len(supervisor.BACKOFF_S) + 1):
+def exits_with(code: int) -> str:
+    return f"import sys; sys.exit({code})"
+
+
+SLEEPS = "import time; time.sleep(100)"
+
+
+def cpu_worker(start: supervisor.StartWorker) -> supervisor.WorkerProcess:
+    return supervisor.WorkerProcess(choose_devices("cpu")[0], "INFO", start=start)
+
+
+@pytest.mark.parametrize(
+    ("early_deaths", "delay_s"), [(0, 0), (1, 1), (2, 2), (3, 5), (4, 10), (5, 30), (6, 30), (1000, 30)]
+)
+def test_the_delay_grows_with_every_early_death_up_to_half_a_minute(early_deaths, delay_s):
+    assert supervisor.restart_delay_s(early_deaths) == delay_s
+
+
+def test_a_worker_that_dies_is_started_again_after_growing_delays(programs, processes):
+    worker, delays_s = cpu_worker(programs(exits_with(1))), []
+    for _ in range(6):
         worker.start_at = 0.0
-        worker.poll()
+        assert worker.poll() is None
         processes[-1].wait()
         assert worker.poll() is None
         assert worker.process is None
-        waits.append(round(worker.start_at - time.monotonic()))
-    assert waits == [*supervisor.BACKOFF_S, supervisor.BACKOFF_S[-1]]
-    begun = len(processes)
-    worker.poll()  # it is not due yet
-    assert len(processes) == begun
+        delays_s.append(worker.start_at - time.monotonic())
+    assert delays_s == pytest.approx([1, 2, 5, 10, 30, 30], abs=0.5)
+    worker.poll()  # It is not due yet.
+    assert len(processes) == 6
+    worker.start_at = time.monotonic()
+    worker.poll()
+    assert len(processes) == 7
 
 
-def test_a_worker_that_was_healthy_is_started_again_at_once(workers_run, processes, monkeypatch):
-    monkeypatch.setattr(supervisor, "HEALTHY_S", -1)
-    workers_run("import sys; sys.exit(1)")
-    worker = supervised()
+def test_a_worker_that_lives_is_left_alone(programs, processes):
+    worker = cpu_worker(programs(SLEEPS))
+    for _ in range(3):
+        assert worker.poll() is None
+    assert worker.process is processes[0]
+    assert len(processes) == 1
+
+
+def test_a_worker_that_was_healthy_is_started_again_at_once(programs, processes):
+    worker = cpu_worker(programs(exits_with(1)))
+    worker.early_deaths = 3
     worker.poll()
     processes[-1].wait()
+    worker.started_at -= supervisor.HEALTHY_S + 1
     worker.poll()
+    assert worker.early_deaths == 0
     worker.poll()
     assert len(processes) == 2
 
 
-def test_a_worker_that_says_why_it_cannot_start_is_not_started_again(workers_run, processes):
-    workers_run(f"import sys; sys.exit({exit_codes.SETUP_EXIT_CODE})")
-    worker = supervised()
+def test_a_worker_that_says_why_it_cannot_start_is_not_started_again(programs, processes):
+    worker = cpu_worker(programs(exits_with(exit_codes.SETUP_EXIT_CODE)))
     worker.poll()
     processes[-1].wait()
     assert worker.poll() == exit_codes.SETUP_EXIT_CODE
+
+
+def test_a_process_that_does_not_stop_in_time_is_killed(processes):
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(100)"
+    processes += [
+        subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE)
+        for source in (stubborn, f"print(flush=True); {SLEEPS}")
+    ]
+    for process in processes:
+        process.stdout.readline()
+    supervisor.stop_all(processes, timeout_s=1.0)
+    assert [process.returncode for process in processes] == [-signal.SIGKILL, -signal.SIGTERM]
+    for process in processes:
+        process.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux sends a signal at the death of a parent")
+def test_a_process_dies_with_its_parent_even_when_that_is_killed(processes):
+    parent = f"""
+import signal, subprocess, sys, time
+from worker.supervisor import die_with_parent
+child = subprocess.Popen([sys.executable, "-c", {SLEEPS!r}], preexec_fn=lambda: die_with_parent(signal.SIGTERM))
+print(child.pid, flush=True)
+time.sleep(100)
+"""
+    processes.append(subprocess.Popen([sys.executable, "-c", parent], cwd=ROOT, stdout=subprocess.PIPE, text=True))
+    child = psutil.Process(int(processes[0].stdout.readline()))
+    processes[0].kill()
+    processes[0].stdout.close()
+    child.wait(timeout=10)
 
 
 @pytest.fixture
@@ -175,31 +145,31 @@ def signals_as_before():
         signal.signal(number, handler)
 
 
-def test_one_signal_stops_all_workers(workers_run, processes, signals_as_before):
-    workers_run("import time; time.sleep(100)")
-    devices = choose_devices("cuda", nvml.gpus(THREE))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_stops_all_workers(programs, processes, signals_as_before, number):
+    devices = choose_devices("cuda", nvml.list_gpus(THREE))
 
     def interrupt() -> None:
         with suppress(AssertionError):
             wait_until(lambda: len(processes) == 3, timeout_s=10)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
     threading.Thread(target=interrupt).start()
-    assert supervisor.run_workers(devices, "INFO") == 0
+    assert supervisor.run_workers(devices, "INFO", programs(SLEEPS)) == 0
     assert [process.returncode for process in processes] == [-signal.SIGTERM] * 3
 
 
-def test_a_worker_that_cannot_start_stops_the_others(workers_run, processes, signals_as_before):
-    workers_run("import time; time.sleep(100)", f"import sys; sys.exit({exit_codes.SETUP_EXIT_CODE})")
-    assert supervisor.run_workers(choose_devices("0,1", nvml.gpus(THREE)), "INFO") == exit_codes.SETUP_EXIT_CODE
+def test_a_worker_that_cannot_start_stops_the_others(programs, processes, signals_as_before):
+    devices, start = choose_devices("0,1", nvml.list_gpus(THREE)), programs(SLEEPS, exits_with(2))
+    assert supervisor.run_workers(devices, "INFO", start) == exit_codes.SETUP_EXIT_CODE == 2
     assert processes[0].returncode == -signal.SIGTERM
 
 
 def test_a_worker_process_is_pinned_before_it_begins(data_dir, monkeypatch, processes):
     monkeypatch.setenv("GENREMILL_METRICS_PORT", "9400")
     settings.load.cache_clear()
-    device = choose_devices("GPU-b,GPU-aa1", nvml.gpus(THREE))[1]
-    processes.append(supervisor.start_worker(device, log_level="INFO", stderr=subprocess.DEVNULL))
+    device = choose_devices("GPU-b,GPU-aa1", nvml.list_gpus(THREE))[1]
+    processes.append(supervisor.start_worker(device, "INFO", subprocess.DEVNULL))
     environment = wait_until(lambda: _environment_of_celery(processes[0]))
     assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-aa1"
     assert environment["GENREMILL_WORKER_METRICS_PORT"] == "9401"
