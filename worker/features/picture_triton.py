@@ -1,17 +1,30 @@
-"""The pictures of worker.features.picture in three Triton kernels: on a GPU, a tenth of the time of single operations.
+"""The pictures of worker.features.picture in three Triton kernels, which take a tenth of the time on a GPU.
 
-The arithmetic is that of worker.features.picture and worker.features.jpeg, where it is explained; a test compares them.
+The arithmetic is that of worker.features.picture and worker.features.jpeg, where it is explained. Tests on a GPU hold
+both to be the same. The kernels run one after the other:
+
+1. _encode draws the picture in the palette's colours, and codes it as JPEG does: brightness, and half as many colours.
+2. _shrink_rows makes RGB of it, and resizes its rows.
+3. _shrink_columns resizes its columns.
+
+In the kernels, values, light, colours, shrunk and pictures are addresses of the first element of a tensor.
 """
+
+# Triton compiles the functions marked with triton.jit, and gives their arguments types of its own.
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
+# ruff: noqa: ANN001, ANN202
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-TILE = 32  # pixels: two by two of JPEG's blocks of colours
-WARPS = 2  # for a tile: fastest on an H200
-LINE = 256  # power of two that holds a row of the result
-TAPS = 5  # pixels at most that one of the result is made of, in each direction
+from worker.features.jpeg import BLOCK, JpegPalette
+
+TILE = 32  # Pixels on each side of what one program of _encode codes: two by two of JPEG's blocks of colours.
+WARPS = 2  # Groups of 32 threads that work on a tile: fastest on an H200.
+LINE = 256  # A power of two, as Triton wants, that holds a row of the resized picture.
+TAPS = 5  # A resized pixel is made of no more than so many pixels in a row, or in a column.
 
 
 @triton.jit
@@ -21,7 +34,7 @@ def _rounded(values):
 
 @triton.jit
 def _coded(plane, cosines, transposed, steps, PRECISION: tl.constexpr):
-    """jpeg.JpegPalette._coded for a tile, whose cosines are those of its blocks along the diagonal."""
+    """JpegPalette._code() of a tile. In `cosines`, the matrix of one block stands along the diagonal for each block."""
     across = _rounded(tl.dot(plane, transposed, input_precision=PRECISION) * 4)
     both = _rounded(tl.dot(cosines, across, input_precision=PRECISION) / 4)
     size = tl.abs(both).to(tl.int32)
@@ -34,7 +47,7 @@ def _coded(plane, cosines, transposed, steps, PRECISION: tl.constexpr):
 
 @triton.jit
 def _colour(values, rows, low, scale, length, y, x, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, FRAMES: tl.constexpr):
-    """Which of the 256 colours the pixels at rows y and columns x have; beyond the picture, those at its border."""
+    """The colours, 0 to 255, of the pixels in rows y and columns x; beyond the picture, of those at its border."""
     y, x = tl.minimum(y, HEIGHT - 1), tl.minimum(x, WIDTH - 1)
     frame = ((x.to(tl.float32) + 0.5) * length / WIDTH).to(tl.int32)
     value = tl.load(values + tl.load(rows + y)[:, None] * FRAMES + frame[None, :])
@@ -47,7 +60,7 @@ def _encode(
     BINS: tl.constexpr, FRAMES: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, TILE: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """A tile of the picture that is drawn, through JPEG: brightness at all pixels, colours at every second one."""
+    """Draw and code one tile of one window: the brightness of all pixels, the two colours of every second one."""
     window = tl.program_id(2)
     values += window.to(tl.int64) * BINS * FRAMES
     low, scale, length = tl.load(lows + window), tl.load(scales + window), tl.load(lengths + window).to(tl.float32)
@@ -85,7 +98,7 @@ def _encode(
 
 @triton.jit
 def _near(colours, near_y, far_y, near_x, far_x, x, WIDTH: tl.constexpr):
-    """jpeg.JpegPalette._doubled at some pixels: between a colour's neighbours at 3 to 1, around 0."""
+    """JpegPalette._double() at the pixels x of a row: from their near and far neighbours, around 0."""
     near = 3 * tl.load(colours + near_y * WIDTH + near_x).to(tl.int32) + tl.load(colours + far_y * WIDTH + near_x)
     far = 3 * tl.load(colours + near_y * WIDTH + far_x).to(tl.int32) + tl.load(colours + far_y * WIDTH + far_x)
     return (((3 * near + far + 8 - x % 2) >> 4) - 128).to(tl.float32)
@@ -96,7 +109,7 @@ def _shrink_rows(
     light, colours, begins, weights, shrunk,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, SIDE: tl.constexpr, LINE: tl.constexpr, TAPS: tl.constexpr,
 ):  # fmt: skip
-    """A row of the picture, in RGB and resized."""
+    """One row of one window's picture: to RGB, and resized to SIDE pixels."""
     y, window = tl.program_id(0), tl.program_id(1).to(tl.int64)
     half_height: tl.constexpr = (HEIGHT + 1) // 2
     half_width: tl.constexpr = (WIDTH + 1) // 2
@@ -129,7 +142,7 @@ def _shrink_rows(
 def _shrink_columns(
     shrunk, begins, weights, pictures, HEIGHT: tl.constexpr, SIDE: tl.constexpr, LINE: tl.constexpr, TAPS: tl.constexpr
 ):
-    """A row of the result."""
+    """One row of the result, for one colour of one window: it resizes the columns."""
     y, plane = tl.program_id(0), tl.program_id(1).to(tl.int64)
     column = tl.arange(0, LINE)
     inside = column < SIDE
@@ -143,34 +156,53 @@ def _shrink_columns(
 
 
 class PictureKernels(nn.Module):
-    """worker.features.picture.SpectrogramImage for a GPU, with the tables of one."""
+    """The same as SpectrogramImage, on a GPU: decibels (batch, bins, frames), lengths (batch,) -> pictures.
 
-    def __init__(self, image: nn.Module, bins: int):
+    jpeg, bins, rows, across and down are those of the SpectrogramImage; min_contrast is in decibels.
+    """
+
+    cosines: Tensor
+    ycc: Tensor
+    bins: Tensor
+    luminance: Tensor
+    chrominance: Tensor
+    across_begins: Tensor
+    across_weights: Tensor
+    down_begins: Tensor
+    down_weights: Tensor
+
+    def __init__(
+        self, jpeg: JpegPalette, bins: int, rows: Tensor, across: Tensor, down: Tensor, min_contrast: float
+    ) -> None:
         super().__init__()
-        jpeg = image.jpeg
-        self._shape = len(image.rows), len(image.pixels), len(image.down)
+        self._min_contrast = min_contrast
+        self._shape = len(rows), len(across), len(down)
         tables = {
-            "bins": (bins - 1 - image.rows).int(), "ycc": jpeg.ycc,
-            "cosines": torch.block_diag(*[jpeg.cosines] * (TILE // 8)),
-            "luminance": jpeg.luminance.int(), "chrominance": jpeg.chrominance.int(),
-        }  # fmt: skip
-        for name, matrix in (("across", image.across.T), ("down", image.down)):
-            tables[f"{name}_begins"], tables[f"{name}_weights"] = taps(matrix)
+            "bins": (bins - 1 - rows).int(),  # Which bin each row of the picture shows.
+            "ycc": jpeg.ycc,
+            "cosines": torch.block_diag(*[jpeg.cosines] * (TILE // BLOCK)),  # type: ignore[no-untyped-call]  # torch's
+            "luminance": jpeg.luminance.int(),
+            "chrominance": jpeg.chrominance.int(),
+        }
+        for name, matrix in (("across", across.T), ("down", down)):
+            tables[f"{name}_begins"], tables[f"{name}_weights"] = find_taps(matrix)
         for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """See the class."""
         (batch, bins, frames), (height, width, side), device = values.shape, self._shape, values.device
         low, high = values.amin((1, 2)), values.amax((1, 2))
+        contrast = (high - low).clamp(min=self._min_contrast)
         light = torch.empty(batch, height, width, dtype=torch.uint8, device=device)
         colours = torch.empty(batch, 2, (height + 1) // 2, (width + 1) // 2, dtype=torch.uint8, device=device)
         shrunk = torch.empty(batch, 3, height, side, dtype=torch.uint8, device=device)
         pictures = torch.empty(batch, 3, side, side, device=device)
         tiles = triton.cdiv(height, TILE), triton.cdiv(width, TILE), batch
         _encode[tiles](
-            values.contiguous(), self.bins, low, (high - low).clamp(min=1e-12), lengths, self.ycc, self.cosines,
-            self.luminance, self.chrominance, light, colours, bins, frames, height, width, TILE, precision(device),
-            num_warps=WARPS,
+            values.contiguous(), self.bins, low, contrast, lengths, self.ycc, self.cosines,
+            self.luminance, self.chrominance, light, colours, bins, frames, height, width, TILE,
+            choose_precision(device), num_warps=WARPS,
         )  # fmt: skip
         across, down = (self.across_begins, self.across_weights), (self.down_begins, self.down_weights)
         _shrink_rows[(height, batch)](light, colours, *across, shrunk, height, width, side, LINE, TAPS)
@@ -178,14 +210,20 @@ class PictureKernels(nn.Module):
         return pictures
 
 
-def precision(device: torch.device) -> str:
-    """Of the products: three of tf32, as good as one of float32 and on the matrix units, where a GPU has these."""
+def choose_precision(device: torch.device) -> str:
+    """How Triton multiplies matrices of float32 on this GPU.
+
+    Three products of tf32 are as exact as one of float32, and run on the matrix units of GPUs that have tf32.
+    """
     has_tf32 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     return "tf32x3" if has_tf32 else "ieee"
 
 
-def taps(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """A resizing matrix (result, pixels) by its few weights: where these begin (result,), and (result, TAPS)."""
+def find_taps(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The weights of a resizing matrix (result, pixels), of which each row has at most TAPS, side by side.
+
+    Returns the pixel of each row's first weight, int32 (result,), and the weights from there on, (result, TAPS).
+    """
     begins = (matrix != 0).int().argmax(1)
     indices = begins[:, None] + torch.arange(TAPS, device=matrix.device)
     weights = matrix.gather(1, indices.clamp(max=matrix.shape[1] - 1)) * (indices < matrix.shape[1])

@@ -9,83 +9,91 @@ from typing import TYPE_CHECKING
 
 from settings import GenremillError
 from worker.models import registry
+from worker.models.interface import FramedNetwork, Labels, ModelModule
 from worker.windowing import Windowing
 
-if TYPE_CHECKING:  # the producer identifies models without torch
-    import torch
+if TYPE_CHECKING:  # The producer uses this module without loading torch.
+    from torch import Tensor, nn
 
-LABELS = "labels"  # in the metadata of a stored file: JSON, [[name, kind], ...]
+LABELS_KEY = "labels"  # In the metadata of a file of weights: JSON, [[name, kind], ...].
+
+
+class WeightsMismatchError(GenremillError):
+    """Weights are not for this model. The message names the first parameter that is missing or has another shape."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model's weights: what a prediction is tied to."""
+    """A model with certain weights: what predictions belong to."""
 
-    name: str
-    version: str
-    path: Path
-    sha256: str
+    name: str  # Of the model.
+    version: str  # Of the model's code.
+    path: Path  # Of the file of weights.
+    sha256: str  # Of the file of weights.
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model, loaded."""
+    """A model that is loaded on a device, ready to predict."""
 
     checkpoint: Checkpoint
-    network: "torch.nn.Module"  # (windows, window) float32 -> probabilities (windows, labels)
-    sample_rate: int  # Hz
-    window: int  # samples
-    labels: tuple[tuple[str, str], ...]  # name and kind, in the order of the probabilities
-    features: str  # JSON
-    hop: int = 0  # samples between two frames, where tracks are cut by frames
-    dtype: str = "float32"  # that the network computes in
-    band_hz: int = 0  # see worker.windowing.Windowing
+    network: "nn.Module"  # Windows (windows, window) float32 -> probabilities (windows, labels); see interface.Network.
+    sample_rate: int  # Of the windows, in Hz.
+    window: int  # Samples in a window, context included.
+    labels: Labels
+    features: str  # How the network's input is made, as JSON for the database: the FEATURES of the model's module.
+    hop: int = 0  # Samples between two frames, where tracks are cut by frames; else 0. See worker.windowing.
+    dtype: str = "float32"  # The name of the dtype that the network computes in.
+    band_hz: int = 0  # The frequency above which nothing matters to the network; 0: all of them matter.
 
     def windowing(self, coverage: str = "regions") -> Windowing:
-        """What the model reads of a track."""
+        """Which windows of a track the model reads. coverage is "regions" or "full"."""
         return Windowing(self.sample_rate, self.window, coverage, self.hop, self.band_hz)
 
 
 def find_checkpoint(name: str) -> Checkpoint:
-    """The weights of the model of this name: those imported last, or those shipped. Raises GenremillError when there
-    are none."""
+    """The weights of the model of this name: those that were imported last, else those that come with genremill.
+
+    Raises GenremillError when there is no such model, or when there are no weights; it says how to get them.
+    """
     entry = registry.find_model(name)
     stored = stored_weights(name)
     if stored is not None:
         return Checkpoint(name, entry.version, stored, stored.name.split(".")[1])
     if entry.shipped is not None and entry.shipped.is_file():
         return Checkpoint(name, entry.version, entry.shipped, _digest(entry.shipped))
-    raise GenremillError(f"there are no weights for the model {name}: {_how_to_get(entry)}")
+    raise GenremillError(f"there are no weights for the model {name}: {_how_to_get_weights(entry)}")
 
 
 def stored_weights(name: str) -> Path | None:
-    """The file of imported weights: the newest, should there be several."""
+    """The file of weights that was imported for a model; the newest one, should there be several."""
     return max(stored_files(name), key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def stored_files(name: str) -> list[Path]:
-    """The files of imported weights in the models' folder: NAME.SHA256.safetensors."""
-    return list(registry.folder().glob(f"{name}.{'[0-9a-f]' * 64}.safetensors"))
+    """All files of weights that were imported for a model: NAME.SHA256.safetensors in the folder of models."""
+    return list(registry.models_dir().glob(f"{name}.{'[0-9a-f]' * 64}.safetensors"))
 
 
 @lru_cache
 def _digest(path: Path) -> str:
+    """The SHA-256 of a file. It is read once in the life of a process."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _how_to_get(entry: registry.ModelEntry) -> str:
+def _how_to_get_weights(entry: registry.ModelEntry) -> str:
     if entry.shipped is not None:
         return "reinstall genremill"
-    own = f"`genremill models import FILE --model {entry.name}`"
-    return f"`genremill models fetch {entry.name}`, or {own}" if entry.published else own
+    import_command = f"`genremill models import FILE --model {entry.name}`"
+    return f"`genremill models fetch {entry.name}`, or {import_command}" if entry.published else import_command
 
 
 def load_model(checkpoint: Checkpoint, device: str, amp: str = "off") -> Model:
-    """The model with these weights on a device ("cpu", "cuda:0"), ready for inference.
+    """The model with these weights, on a device ("cpu", "cuda:0"), ready to predict.
 
-    amp: see worker.models.precision. Raises GenremillError when the file is not what
-    was stored, or the model's code does not take it.
+    amp: the numbers that it computes with on a GPU, see precision.choose_dtype(). Raises GenremillError when the file
+    has changed since it was stored, or when the model's code does not take the weights.
     """
     from safetensors.torch import load_file
 
@@ -97,57 +105,64 @@ def load_model(checkpoint: Checkpoint, device: str, amp: str = "off") -> Model:
 
 
 def assemble(
-    checkpoint: Checkpoint | None,
-    module,
-    network: "torch.nn.Module",
-    labels: tuple[tuple[str, str], ...],
+    checkpoint: Checkpoint,
+    module: ModelModule,
+    network: "nn.Module",
+    labels: Labels,
     device: str,
     amp: str = "off",
 ) -> Model:
-    """A model of a module and its network, see load()."""
+    """A model of a module and of the network that it built, moved to a device. For device and amp see load_model()."""
     import torch
 
     from worker.models import precision
 
-    hop = getattr(module, "HOP", 0) if hasattr(network, "peak") else 0
     network = network.requires_grad_(False).to(device)
     dtype = precision.cast_to(network, precision.choose_dtype(amp, torch.device(device)))
-    features = json.dumps(module.FEATURES, sort_keys=True)
-    dtype_name = str(dtype).removeprefix("torch.")
-    band_hz = getattr(module, "BAND_HZ", 0)
-    return Model(checkpoint, network, module.SAMPLE_RATE, module.WINDOW, labels, features, hop, dtype_name, band_hz)
+    return Model(
+        checkpoint=checkpoint,
+        network=network,
+        sample_rate=module.SAMPLE_RATE,
+        window=module.WINDOW,
+        labels=labels,
+        features=json.dumps(module.FEATURES, sort_keys=True),
+        hop=getattr(module, "HOP", 0) if isinstance(network, FramedNetwork) else 0,
+        dtype=str(dtype).removeprefix("torch."),
+        band_hz=getattr(module, "BAND_HZ", 0),
+    )
 
 
-def stored_labels(path: Path) -> tuple[tuple[str, str], ...] | None:
-    """The labels that were stored with weights."""
+def stored_labels(path: Path) -> Labels | None:
+    """The labels that were stored in a file of weights; None where it has none."""
     from safetensors import safe_open
 
     with safe_open(path, "np") as file:
-        stored = (file.metadata() or {}).get(LABELS)
+        stored = (file.metadata() or {}).get(LABELS_KEY)
     return tuple((name, kind) for name, kind in json.loads(stored)) if stored else None
 
 
-def build_with_weights(module, state: dict) -> "torch.nn.Module":
-    """The model's network with the weights of a state dict, in eval mode. What else is in the state is left out.
-    Raises WeightsMismatchError."""
+def build_with_weights(module: ModelModule, state: "dict[str, Tensor]") -> "nn.Module":
+    """The model's network with the weights of a state dict, in eval mode.
+
+    Parameters of the state dict that the network does not have are left out. Raises WeightsMismatchError when one that
+    it has is missing, or has another shape.
+    """
     network = module.build(state)
-    weights = {}
-    for name, parameter in network.state_dict().items():
-        if name in state:
-            weights[name] = state[name]
-        elif name.endswith("num_batches_tracked"):  # of training only
-            weights[name] = parameter.new_zeros((), device="cpu")
-        else:
-            raise WeightsMismatchError(f"it has no parameter {name}")
-        if weights[name].shape != parameter.shape:
-            raise WeightsMismatchError(f"its parameter {name} is {_shape(weights[name])}, not {_shape(parameter)}")
+    weights = {name: _pick_weight(name, like, state) for name, like in network.state_dict().items()}
     network.load_state_dict(weights, assign=True)
     return network.eval()
 
 
-def _shape(tensor) -> str:
+def _pick_weight(name: str, like: "Tensor", state: "dict[str, Tensor]") -> "Tensor":
+    """The parameter of this name, which must have the shape of `like`. Raises WeightsMismatchError."""
+    if name not in state:
+        if name.endswith("num_batches_tracked"):  # Batch norms count so in training, and not when they predict.
+            return like.new_zeros((), device="cpu")
+        raise WeightsMismatchError(f"it has no parameter {name}")
+    if state[name].shape != like.shape:
+        raise WeightsMismatchError(f"its parameter {name} is {_format_shape(state[name])}, not {_format_shape(like)}")
+    return state[name]
+
+
+def _format_shape(tensor: "Tensor") -> str:
     return " x ".join(map(str, tensor.shape)) or "a single number"
-
-
-class WeightsMismatchError(GenremillError):
-    """A state dict is not one of this model's."""

@@ -1,35 +1,53 @@
-"""In which numbers a network computes on a GPU: automatic mixed precision, with the weights cast once."""
+"""Automatic mixed precision: which numbers a network computes with on a GPU. Its weights are cast once."""
+
+from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import nn
 
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}
+from worker.models.interface import CastingNetwork
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}  # By the setting GENREMILL_AMP.
+BF16_CAPABILITY = (8, 0)  # GPUs of this compute capability, or of a higher one, have bfloat16.
 
 
 def choose_dtype(amp: str, device: torch.device) -> torch.dtype:
-    """The numbers for "auto", "bf16", "fp16" or "off": on a CPU float32; "auto" is bf16 where the GPU has it."""
+    """The dtype that networks compute in on a device.
+
+    amp: "bf16", "fp16", "off" (float32), or "auto", which is bf16 where the GPU has it and fp16 elsewhere. On a CPU it
+    is always float32.
+    """
     if device.type == "cpu":
         return torch.float32
     if amp == "auto":
-        amp = "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+        amp = "bf16" if torch.cuda.get_device_capability(device) >= BF16_CAPABILITY else "fp16"
     return DTYPES[amp]
 
 
 def cast_to(network: nn.Module, dtype: torch.dtype) -> torch.dtype:
-    """Make the network compute in a dtype; its input and output stay float32. Returns the dtype it took.
+    """Make a network compute in a dtype, and return the dtype that it took. Its input and output stay float32.
 
-    A network that has a method lower(dtype) casts its own weights, and says what it took; any other is run under
-    autocast, which casts them at every call.
+    A network that has a method cast_to() casts its own weights. Any other one runs under torch.autocast, which casts
+    the weights at every call.
     """
     if dtype == torch.float32:
         return dtype
-    if hasattr(network, "lower"):
-        return network.lower(dtype)
+    cast_weights = _find_cast_method(network)
+    if cast_weights is not None:
+        return cast_weights(dtype)
     network.forward = torch.autocast("cuda", dtype)(network.forward)
     return dtype
 
 
+def _find_cast_method(network: nn.Module) -> Callable[[torch.dtype], torch.dtype] | None:
+    """The network's cast_to(), or its lower(): users' models may have the same method under its earlier name."""
+    if isinstance(network, CastingNetwork):
+        return network.cast_to
+    return cast(Callable[[torch.dtype], torch.dtype] | None, getattr(network, "lower", None))
+
+
 def cast_parameters(network: nn.Module, dtype: torch.dtype) -> None:
-    """Cast the weights, and leave the constants of the features, which are buffers, as they are."""
+    """Cast a network's weights. The constants of its features, which are buffers, stay as they are."""
     for parameter in network.parameters():
         parameter.data = parameter.data.to(dtype)

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: checked against the model's architecture, then stored under the data folder."""
+"""Weights from elsewhere: checked against a model's network, then stored in the data folder."""
 
 import json
 import os
@@ -12,17 +12,21 @@ from hashlib import file_digest
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from settings import GenremillError
 from worker.models import checkpoints, registry
-from worker.models.checkpoints import LABELS, Checkpoint, WeightsMismatchError
+from worker.models.checkpoints import LABELS_KEY, Checkpoint, WeightsMismatchError
+from worker.models.interface import Labels, ModelModule
+from worker.models.registry import ModelEntry
 
-WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts put the state dict
-PARALLEL = "module."  # before every name, by torch.nn.DataParallel
-LFS_SHA256 = re.compile(r"[0-9a-f]{64}")
+WRAPPER_KEYS = ("state_dict", "model_state_dict", "model")  # Under one of them training scripts save the state dict.
+DATA_PARALLEL_PREFIX = "module."  # torch.nn.DataParallel puts it before the name of every parameter.
+SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256_DIGITS_SHOWN = 12  # In messages.
+NOISE_AMPLITUDE = 0.5  # Of the waveform that shows whether the network gives probabilities.
+STORED_FILE_MODE = 0o644  # All users may read stored weights. (Temporary files are for their owner alone.)
 
 
 @dataclass(frozen=True)
@@ -30,38 +34,38 @@ class ImportResult:
     """What an import did."""
 
     checkpoint: Checkpoint
-    classes: int
-    left_out: int  # parameters of the file that the model does not have
+    classes: int  # That the network tells apart.
+    left_out: int  # Parameters in the file that the network does not have.
 
 
 def import_weights(source: Path, name: str = "", labels: Path | None = None) -> ImportResult:
-    """Store the weights of a file for a model, the one they fit where no name is given. Nothing is stored unless all of
-    it is right. Raises GenremillError.
+    """Store the weights of a file for a model. Nothing is stored unless everything is right.
 
-    source: a state dict, of torch.save or safetensors. labels: a file with a label on each line.
+    source: a state dict, written by torch.save or as safetensors. name: the model; without it, the first one that the
+    weights fit. labels: a file with a label on each line; without it, the model's own labels count.
+    Raises GenremillError, whose message says what is wrong.
     """
     state = read_state(source)
-    entry, module, network = _match(source, state, name)
-    weights = {key: _plain(value) for key, value in network.state_dict().items()}
-    broken = next((key for key, value in weights.items() if not value.isfinite().all()), None)
-    if broken:
-        raise GenremillError(f"{source}: its parameter {broken} holds values that are no numbers; train it again")
+    entry, module, network = _find_fitting_model(source, state, name)
+    weights = {key: _to_stored_form(value) for key, value in network.state_dict().items()}
+    broken_name = next((key for key, value in weights.items() if not value.isfinite().all()), None)
+    if broken_name:
+        raise GenremillError(f"{source}: its parameter {broken_name} holds values that are no numbers; train it again")
     classes = _count_outputs(source, network, module.WINDOW)
-    named = _read_labels(labels) if labels else module.LABELS
-    if len(named) != classes:
+    named_classes = _read_labels(labels) if labels else module.LABELS
+    if len(named_classes) != classes:
         where = labels or f"the model {entry.name}"
         hint = "correct it" if labels else "name them with --labels FILE, one on each line"
-        raise GenremillError(f"{source} tells {classes} classes apart, and {where} has {len(named)} labels: {hint}")
-    return ImportResult(_store(entry, weights, named), classes, len(state.keys() - weights.keys()))
+        raise GenremillError(
+            f"{source} tells {classes} classes apart, and {where} has {len(named_classes)} labels: {hint}"
+        )
+    return ImportResult(_store(entry, weights, named_classes), classes, left_out=len(state.keys() - weights.keys()))
 
 
 def read_state(source: Path) -> dict[str, Tensor]:
-    """The state dict in a file; code in it is not run. Raises GenremillError."""
+    """The state dict in a file. Code in the file is not run. Raises GenremillError when the file has none."""
     try:
-        with source.open("rb") as file:
-            is_safetensors = file.read(9)[8:] == b"{"
-        with warnings.catch_warnings(action="ignore"):  # of old kinds of files, which are read or refused anyway
-            loaded = load_file(source) if is_safetensors else torch.load(source, map_location="cpu", weights_only=True)
+        loaded = _load_any_format(source)
     except OSError as error:
         raise GenremillError(f"{source} cannot be read: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
@@ -69,79 +73,95 @@ def read_state(source: Path) -> dict[str, Tensor]:
             f"{source} is not a file of weights alone, and what else is in it is not run: "
             "save it anew with torch.save(model.state_dict(), FILE)"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:
+    except Exception as error:  # What torch and safetensors raise depends on where a file is damaged.
         raise GenremillError(f"{source} is damaged or no file of weights: copy or save it again") from error
-    state = next((loaded[key] for key in WRAPPERS if isinstance(loaded, dict) and key in loaded), loaded)
+    state = next((loaded[key] for key in WRAPPER_KEYS if isinstance(loaded, dict) and key in loaded), loaded)
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise GenremillError(f"{source} holds no state dict: save it with torch.save(model.state_dict(), FILE)")
-    return {key.removeprefix(PARALLEL): value for key, value in state.items()}
+    return {key.removeprefix(DATA_PARALLEL_PREFIX): value for key, value in state.items()}
 
 
-def _match(source: Path, state: dict[str, Tensor], name: str):
-    """The model that the weights are for, its module and its network. Raises GenremillError that says, for each model
-    that was tried, what is wrong first."""
-    wrong = []
+def _load_any_format(source: Path) -> object:
+    """What torch.save or safetensors wrote into a file."""
+    with source.open("rb") as file:
+        is_safetensors = file.read(9)[8:] == b"{"  # Eight bytes with the size of a header, and then the header in JSON.
+    with warnings.catch_warnings(action="ignore"):  # torch warns of old formats; these are read, or refused below.
+        return load_file(source) if is_safetensors else torch.load(source, map_location="cpu", weights_only=True)
+
+
+def _find_fitting_model(source: Path, state: dict[str, Tensor], name: str) -> tuple[ModelEntry, ModelModule, nn.Module]:
+    """The model that the weights are for, its module, and its network with these weights.
+
+    Raises GenremillError, which says for each model that was tried what does not fit.
+    """
+    mismatches = []
     for entry in [registry.find_model(name)] if name else registry.list_models():
         module = registry.import_model_module(entry)
         try:
             return entry, module, checkpoints.build_with_weights(module, state)
-        except WeightsMismatchError as misfit:
-            wrong.append(f"{entry.name}: {misfit}")
-    raise GenremillError(f"{source} does not fit {'; '.join(wrong)}")
+        except WeightsMismatchError as mismatch:
+            mismatches.append(f"{entry.name}: {mismatch}")
+    raise GenremillError(f"{source} does not fit {'; '.join(mismatches)}")
 
 
-def _plain(value: Tensor) -> Tensor:
+def _to_stored_form(value: Tensor) -> Tensor:
+    """A parameter as it is stored, whatever it came in: float32 where it is no whole number, and contiguous."""
     return value.float().contiguous() if value.is_floating_point() else value.contiguous()
 
 
 @torch.inference_mode()
-def _count_outputs(source: Path, network: torch.nn.Module, window: int) -> int:
-    """How many probabilities the network gives. Raises GenremillError when these are none."""
-    noise = torch.rand(1, window, generator=torch.Generator().manual_seed(0)) - 0.5
+def _count_outputs(source: Path, network: nn.Module, window: int) -> int:
+    """How many probabilities the network gives for a window. Raises GenremillError when they are no probabilities."""
+    noise = torch.rand(1, window, generator=torch.Generator().manual_seed(0)) - NOISE_AMPLITUDE
     try:
-        found = network.float()(noise)
+        outputs: Tensor = network.float()(noise)
     except Exception as error:
         raise GenremillError(f"{source}: the network fails on noise: {type(error).__name__}: {error}") from error
-    if found.ndim != 2 or len(found) != 1 or not ((found >= 0) & (found <= 1)).all():
-        raise GenremillError(f"{source}: the network gives no probabilities, but {tuple(found.shape)} other values")
-    return found.shape[1]
+    if outputs.ndim != 2 or len(outputs) != 1 or not ((outputs >= 0) & (outputs <= 1)).all():
+        raise GenremillError(f"{source}: the network gives no probabilities, but {tuple(outputs.shape)} other values")
+    return outputs.shape[1]
 
 
-def _read_labels(file: Path) -> tuple[tuple[str, str], ...]:
+def _read_labels(file: Path) -> Labels:
+    """The labels in a file, one on each line, which all are genres. Raises GenremillError."""
     try:
         lines = [line.strip() for line in file.read_text("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise GenremillError(f"the labels {file} cannot be read: {error}") from error
     names = [line for line in lines if line]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise GenremillError(f"{file} has the label {twice!r} twice: classes need names of their own")
+    repeated_name = next((name for name in names if names.count(name) > 1), None)
+    if repeated_name:
+        raise GenremillError(f"{file} has the label {repeated_name!r} twice: classes need names of their own")
     return tuple((name, "genre") for name in names)
 
 
-def _store(entry: registry.ModelEntry, weights: dict[str, Tensor], labels: tuple[tuple[str, str], ...]) -> Checkpoint:
-    """Put the file into the models' folder, in place of earlier ones. Its bytes depend on weights and labels alone."""
-    folder = registry.folder()
+def _store(entry: ModelEntry, weights: dict[str, Tensor], labels: Labels) -> Checkpoint:
+    """Write a file of weights into the folder of models, in the place of the model's earlier ones.
+
+    The file's bytes depend on the weights and the labels alone, so that they have the same SHA-256 on every host.
+    Raises GenremillError when it cannot be written.
+    """
+    folder = registry.models_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".import-", dir=folder) as work:
-            written = Path(work) / "weights"
-            save_file(weights, written, {LABELS: json.dumps(labels)})
+        with tempfile.TemporaryDirectory(prefix=".import-", dir=folder) as temporary_dir:
+            written = Path(temporary_dir) / "weights"
+            save_file(weights, written, {LABELS_KEY: json.dumps(labels)})
             with written.open("rb") as file:
                 sha256 = file_digest(file, "sha256").hexdigest()
                 os.fsync(file.fileno())
-            written.chmod(0o644)
-            earlier = checkpoints.stored_files(entry.name)
+            written.chmod(STORED_FILE_MODE)
+            earlier_files = checkpoints.stored_files(entry.name)
             path = written.rename(folder / f"{entry.name}.{sha256}.safetensors")
     except OSError as error:
         raise GenremillError(f"{folder} cannot take the weights: {error}; see GENREMILL_DATA_DIR") from error
-    for file in set(earlier) - {path}:
-        file.unlink(missing_ok=True)
+    for earlier_file in set(earlier_files) - {path}:
+        earlier_file.unlink(missing_ok=True)
     return Checkpoint(entry.name, entry.version, path, sha256)
 
 
 def fetch_weights(name: str) -> ImportResult:
-    """Download the published weights of a model from Hugging Face, or from HF_ENDPOINT, and import them.
+    """Download the published weights of a model from Hugging Face, or from the server HF_ENDPOINT, and import them.
 
     A download that was cut off goes on where it was. Raises GenremillError.
     """
@@ -151,23 +171,28 @@ def fetch_weights(name: str) -> ImportResult:
     if entry.published is None:
         raise GenremillError(f"the model {name} has no published weights: `genremill models import FILE` takes yours")
     url = hf_hub_url(*entry.published)
-    downloads = registry.folder() / "downloads"
+    downloads_dir = registry.models_dir() / "downloads"
     try:
-        promised = get_hf_file_metadata(url).etag or ""  # without a server this fails at once, and the next line late
-        path = Path(hf_hub_download(*entry.published, local_dir=downloads))
-    except Exception as error:  # of the hub, of whatever HTTP library it uses, of the disk
+        # Where there is no server, this fails at once, and hf_hub_download() only after minutes.
+        promised_sha256 = get_hf_file_metadata(url).etag or ""
+        path = Path(hf_hub_download(*entry.published, local_dir=downloads_dir))
+    except Exception as error:  # Errors of the hub, of whatever HTTP library it uses, of the disk.
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise GenremillError(f"{url} cannot be fetched: {reason} (run it again, or see HF_ENDPOINT)") from error
-    _verify(path, promised)
-    imported = import_weights(path, name)
-    shutil.rmtree(downloads, ignore_errors=True)
-    return imported
+    _verify_download(path, promised_sha256)
+    result = import_weights(path, name)
+    shutil.rmtree(downloads_dir, ignore_errors=True)
+    return result
 
 
-def _verify(path: Path, promised: str) -> None:
-    """Compare a download with the sha256 that the server names for large files. Raises GenremillError."""
+def _verify_download(path: Path, promised_sha256: str) -> None:
+    """Compare a download with the SHA-256 that the server promised, which it does for large files alone.
+
+    A file that is not as promised is deleted. Raises GenremillError for it.
+    """
     with path.open("rb") as file:
-        found = file_digest(file, "sha256").hexdigest()
-    if LFS_SHA256.fullmatch(promised) and found != promised:
+        sha256 = file_digest(file, "sha256").hexdigest()
+    if SHA256.fullmatch(promised_sha256) and sha256 != promised_sha256:
         path.unlink()
-        raise GenremillError(f"{path.name} arrived damaged (sha256 {found[:12]}, not {promised[:12]}): fetch it again")
+        actual, promised = sha256[:SHA256_DIGITS_SHOWN], promised_sha256[:SHA256_DIGITS_SHOWN]
+        raise GenremillError(f"{path.name} arrived damaged (sha256 {actual}, not {promised}): fetch it again")

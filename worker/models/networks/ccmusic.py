@@ -1,6 +1,6 @@
-"""What the two networks of the CCMusic database share: classes, windows, the picture they look at, the heads they wear.
+"""What the two networks of the CCMusic database share: classes, windows, the picture they look at, and their heads.
 
-Checkpoints: see worker.models.registry. The classes stand in the order of the output units.
+The networks and their weights: https://huggingface.co/ccmusic-database/music_genre.
 """
 
 import torch
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from worker.features.picture import SpectrogramImage, decibels, first_frames
 from worker.models.precision import cast_parameters
 
-SAMPLE_RATE = 22_050  # Hz
-HOP = 512  # samples
-WINDOW_S = 11.4
-FRAMES = int(WINDOW_S * SAMPLE_RATE / HOP)  # of a window: 490, or 491 where a track's length has it so
-LABELS = tuple(
+SAMPLE_RATE = 22_050  # Hz.
+HOP = 512  # Samples between two frames of a spectrogram.
+WINDOW_S = 11.4  # Seconds of audio that a picture shows.
+FRAMES = int(WINDOW_S * SAMPLE_RATE / HOP)  # Of a window: 490. Some lengths of tracks make windows of one frame more.
+LABELS = tuple(  # In the order of the networks' outputs.
     (name, "genre")
     for name in (
         "Symphony", "Opera", "Solo", "Chamber", "Pop vocal ballad", "Adult contemporary", "Teen pop",
@@ -23,15 +23,15 @@ LABELS = tuple(
 )  # fmt: skip
 
 
-def window_samples(context: int) -> int:
-    """Samples of FRAMES + 1 frames and of `context` frames on each side."""
-    return (FRAMES + 1 + 2 * context) * HOP
+def window_samples(context_frames: int) -> int:
+    """Samples of a window: FRAMES + 1 frames, and so many frames of context on each side."""
+    return (FRAMES + 1 + 2 * context_frames) * HOP
 
 
-def features(kind: str, context: int) -> dict:
-    """What a prediction's input is, for the database."""
+def describe_features(kind: str, context_frames: int) -> dict[str, object]:
+    """How a network's input is made, for the database."""
     return {
-        "kind": kind, "sample_rate": SAMPLE_RATE, "hop": HOP, "frames": FRAMES, "context_frames": context,
+        "kind": kind, "sample_rate": SAMPLE_RATE, "hop": HOP, "frames": FRAMES, "context_frames": context_frames,
         "reference": {"regions": "the window's maximum", "full": "the track's maximum"}, "floor_db": -80,
     }  # fmt: skip
 
@@ -39,43 +39,51 @@ def features(kind: str, context: int) -> dict:
 class PictureNetwork(nn.Module):
     """A vision network that looks at the picture of a window's spectrogram.
 
-    Subclasses have logits(pictures): (batch, 3, 224, 224) in [-1, 1], in the dtype of the weights -> (batch, classes).
+    Subclasses have logits(). spectrogram: a module from waveforms (batch, samples) to power (batch, bins, frames).
+    picture: draws spectrograms of so many bins. context_frames: frames of context before a window in its spectrogram.
     """
 
-    skipped = 0  # frames at the front of the spectrogram that are context
-    dtype = torch.float32  # of the weights; the features are float32 always
+    dtype = torch.float32  # Of the weights. The features are always computed in float32.
 
-    def lower(self, dtype: torch.dtype) -> torch.dtype:
-        """Cast the weights; see worker.models.precision."""
+    def __init__(self, spectrogram: nn.Module, picture: SpectrogramImage, context_frames: int = 0) -> None:
+        super().__init__()
+        self.spectrogram, self.picture, self._context_frames = spectrogram, picture, context_frames
+
+    def logits(self, pictures: Tensor) -> Tensor:
+        """The scores (batch, classes) of pictures (batch, 3, 224, 224) in [-1, 1], in the dtype of the weights."""
+        raise NotImplementedError
+
+    def cast_to(self, dtype: torch.dtype) -> torch.dtype:
+        """Cast the weights; see worker.models.interface.CastingNetwork."""
         cast_parameters(self, dtype)
         self.dtype = dtype
         return dtype
 
-    def look_through(self, power: nn.Module, bins: int) -> "PictureNetwork":
-        """Use this spectrogram: a module from (batch, samples) to (batch, bins, frames). Returns the network."""
-        self.power, self.picture = power, SpectrogramImage(bins)
-        return self
+    def power(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+        """The spectrograms of windows, (batch, bins, FRAMES + 1), without their context.
 
-    def spectrogram(self, waveform: Tensor, lengths: Tensor) -> Tensor:
-        """Power (batch, bins, FRAMES + 1) of windows with their context, for lengths see image.first_frames."""
-        power = self.power(waveform)[:, :, self.skipped : self.skipped + FRAMES + 1]
+        Frames from lengths (batch,) on are copies of the first one, see worker.features.first_frames().
+        """
+        power = self.spectrogram(waveform)[:, :, self._context_frames : self._context_frames + FRAMES + 1]
         return first_frames(power, lengths)
 
     def peak(self, waveform: Tensor, lengths: Tensor) -> Tensor:
-        """The greatest power in each window's first lengths (batch,) frames: (batch,)."""
-        return self.spectrogram(waveform, lengths).amax((1, 2))
+        """The greatest power in the first lengths (batch,) frames of each window: (batch,)."""
+        return self.power(waveform, lengths).amax((1, 2))
 
     def pictures(self, waveform: Tensor, lengths: Tensor, peaks: Tensor) -> Tensor:
-        """What the network sees, (batch, 3, 224, 224) in [-1, 1]; for peaks (batch,) see forward()."""
-        power = self.spectrogram(waveform, lengths)
+        """What the network sees, (batch, 3, 224, 224) in [-1, 1]. For lengths and peaks see forward()."""
+        power = self.power(waveform, lengths)
         reference = torch.where(peaks.isnan(), power.amax((1, 2)), peaks)
-        return self.picture(decibels(power, reference), lengths) * 2 - 1
+        pictures: Tensor = self.picture(decibels(power, reference), lengths)
+        return pictures * 2 - 1
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None, peaks: Tensor | None = None) -> Tensor:
-        """Windows (batch, window samples) -> probabilities (batch, classes).
+        """Windows (batch, samples) with their context -> probabilities (batch, classes).
 
-        lengths (batch,) int64: how many frames of each count, FRAMES where it is not given. peaks (batch,): the power
-        that is 0 dB in each, its own greatest where it is not given or NaN.
+        lengths: how many frames of each window count, int64 (batch,); FRAMES where it is not given.
+        peaks: the power that is 0 dB in each window, (batch,). Where it is not given or NaN, it is the window's own
+        greatest power.
         """
         batch = len(waveform)
         lengths = torch.full((batch,), FRAMES, device=waveform.device) if lengths is None else lengths
@@ -97,15 +105,14 @@ def published_head(inputs: int, classes: int) -> nn.Sequential:
     )  # fmt: skip
 
 
-def count_classes(state: dict[str, Tensor], *names: str) -> int | None:
-    """The outputs of the first of these weights that a state dict has; None when it has none of them."""
-    found = next((state[name] for name in names if name in state), None)
-    return None if found is None else len(found)
+def count_classes(state: dict[str, Tensor], name: str) -> int | None:
+    """The outputs of a state dict's layer whose weight has this name; None when there is no such weight."""
+    return len(state[name]) if name in state else None
 
 
-def head_like(state: dict[str, Tensor], name: str, inputs: int) -> nn.Module:
-    """The head that a state dict has under this name: the published one, else a linear layer."""
-    classes = count_classes(state, f"{name}.9.weight")
+def build_head(state: dict[str, Tensor], name: str, inputs: int) -> nn.Module:
+    """The head that a state dict has under this name: the published one, else one linear layer."""
+    classes = count_classes(state, f"{name}.9.weight")  # The published head's last layer.
     if classes:
         return published_head(inputs, classes)
     return nn.Linear(inputs, count_classes(state, f"{name}.weight") or len(LABELS))

@@ -1,51 +1,21 @@
 """Weights from elsewhere: what is taken, what is refused, and that what is refused leaves nothing behind."""
 
-import os
-import pickle
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from genremill.bench.random_weights import seeded_state
 from settings import GenremillError
-from tests.support.own_model import write_own_model
+from tests.unit.worker.models.importing import refused, saved, stored
 from worker.models import checkpoints, registry, weight_import
-from worker.models.networks import vgg, vit
+from worker.models.networks import vgg
 from worker.models.networks.ccmusic import LABELS
 
 
-@pytest.fixture(scope="module")
-def vgg_state():
-    return seeded_state(vgg, "plain")
-
-
-@pytest.fixture
-def tiny(data_dir):
-    """A model of the user's own, and weights for it."""
-    write_own_model(data_dir)
-    return {"out.weight": torch.tensor([[9.0, 0.0], [0.0, 9.0], [-9.0, -9.0]]), "out.bias": torch.zeros(3)}
-
-
-def saved(path: Path, state) -> Path:
-    torch.save(state, path)
-    return path
-
-
-def stored(data_dir) -> list[str]:
-    return sorted(path.name for path in data_dir.rglob("*") if path.is_file() and path.suffix != ".py")
-
-
-def refused(data_dir, source, *arguments, **options) -> str:
-    with pytest.raises(GenremillError) as caught:
-        weight_import.import_weights(source, *arguments, **options)
-    assert stored(data_dir) == []
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def test_a_published_checkpoint(data_dir, vgg_state, tmp_path):
+def test_a_published_checkpoint_is_taken_as_it_is(data_dir, vgg_state, tmp_path):
     found = weight_import.import_weights(saved(tmp_path / "save.pt", vgg_state))
     assert (found.checkpoint.name, found.classes, found.left_out) == ("vgg19_bn_cqt", 16, 0)
     assert checkpoints.find_checkpoint("vgg19_bn_cqt") == found.checkpoint
@@ -78,7 +48,7 @@ def test_a_later_import_takes_the_place_of_an_earlier_one(tiny, data_dir, tmp_pa
     assert len(stored(data_dir)) == 1
 
 
-def test_labels_of_ones_own(data_dir, tmp_path):
+def test_a_file_of_labels_names_the_classes(data_dir, tmp_path):
     (tmp_path / "labels.txt").write_text("Rock\n\nJazz \nR & B\n", "utf-8")
     source = saved(tmp_path / "a.pt", seeded_state(vgg, "plain", classes=3))
     assert "--labels" in refused(data_dir, source)
@@ -88,39 +58,13 @@ def test_labels_of_ones_own(data_dir, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["Rock\nJazz\n", "Rock\nJazz\nRock\n", "a\nb\nc\nd\n"])
-def test_wrong_labels(tiny, data_dir, tmp_path, text):
+def test_wrong_labels_are_refused(tiny, data_dir, tmp_path, text):
     (tmp_path / "labels.txt").write_text(text)
     message = refused(data_dir, saved(tmp_path / "a.pt", tiny), "tiny", tmp_path / "labels.txt")
     assert "labels.txt" in message
 
 
-class RunsCode:
-    """What a pickle must not be allowed to do."""
-
-    def __init__(self, victim: Path):
-        self.victim = victim
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.victim),)
-
-
-@pytest.mark.parametrize("write", [torch.save, lambda value, path: Path(path).write_bytes(pickle.dumps(value))])
-def test_code_in_a_pickle_is_not_run(tiny, data_dir, tmp_path, write):
-    write({**tiny, "surprise": RunsCode(tmp_path / "victim")}, tmp_path / "a.pt")
-    assert "not run" in refused(data_dir, tmp_path / "a.pt", "tiny")
-    assert not (tmp_path / "victim").exists()
-
-
-@pytest.mark.parametrize("part", [0.0, 0.001, 0.3, 0.999])
-@pytest.mark.parametrize("kind", ["torch", "safetensors"])
-def test_a_truncated_file(data_dir, vgg_state, tmp_path, kind, part):
-    source = tmp_path / "a"
-    torch.save(vgg_state, source) if kind == "torch" else save_file(vgg_state, source)
-    os.truncate(source, int(source.stat().st_size * part))
-    assert str(source) in refused(data_dir, source, "vgg19_bn_cqt")
-
-
-def test_another_architecture_names_the_first_parameter(data_dir, vgg_state, tmp_path):
+def test_weights_of_another_architecture_are_refused_with_the_first_parameter(data_dir, vgg_state, tmp_path):
     source = saved(tmp_path / "a.pt", vgg_state)
     assert refused(data_dir, source, "vit_b_16_mel").endswith(
         "does not fit vit_b_16_mel: it has no parameter class_token"
@@ -137,15 +81,9 @@ def test_what_training_alone_needs_may_be_missing(data_dir, vgg_state, tmp_path)
     assert weight_import.import_weights(saved(tmp_path / "a.pt", state)).checkpoint.name == "vgg19_bn_cqt"
 
 
-def test_weights_that_are_no_numbers(tiny, data_dir, tmp_path):
+def test_weights_that_are_no_numbers_are_refused(tiny, data_dir, tmp_path):
     tiny["out.bias"][1] = torch.nan
     assert "out.bias" in refused(data_dir, saved(tmp_path / "a.pt", tiny), "tiny")
-
-
-@pytest.mark.parametrize("content", [None, {}, [torch.zeros(1)], {"out.weight": 3}, torch.zeros(3)])
-def test_what_is_no_state_dict(tiny, data_dir, tmp_path, content):
-    source = saved(tmp_path / "a.pt", content) if content is not None else tmp_path / "none.pt"
-    assert str(source) in refused(data_dir, source, "tiny")
 
 
 def test_a_stored_file_that_rots_is_noticed(tiny, data_dir, tmp_path):
@@ -157,28 +95,128 @@ def test_a_stored_file_that_rots_is_noticed(tiny, data_dir, tmp_path):
         checkpoints.load_model(checkpoint, "cpu")
 
 
-def test_a_model_of_ones_own_changes_its_version_with_its_code(tiny, data_dir, tmp_path):
-    weight_import.import_weights(saved(tmp_path / "a.pt", tiny), "tiny")
-    before = checkpoints.find_checkpoint("tiny")
-    file = data_dir / "models" / "tiny.py"
-    file.write_text(file.read_text() + "\n# another formula\n")
-    assert checkpoints.find_checkpoint("tiny").version != before.version
-    assert [entry.name for entry in registry.list_models()] == [*registry.BUILT_IN, "tiny"]
-
-
 @pytest.mark.parametrize("code", ["import", "raise RuntimeError('no')", "SAMPLE_RATE = 1", "build = WINDOW = 1"])
-def test_a_model_of_ones_own_that_cannot_be_used(tiny, data_dir, tmp_path, code):
+def test_weights_for_a_users_model_that_cannot_be_used_are_refused(tiny, data_dir, tmp_path, code):
     (data_dir / "models" / "broken.py").write_text(code)
     assert "broken.py cannot be used as a model" in refused(data_dir, saved(tmp_path / "a.pt", tiny), "broken")
 
 
-def test_a_network_that_gives_no_probabilities(tiny, data_dir, tmp_path):
+def test_a_network_that_gives_no_probabilities_is_refused(tiny, data_dir, tmp_path):
     file = data_dir / "models" / "tiny.py"
     file.write_text(file.read_text().replace(".softmax(1)", ""))
     assert "no probabilities" in refused(data_dir, saved(tmp_path / "a.pt", tiny), "tiny")
 
 
-def test_without_weights_it_says_how_to_get_them(data_dir):
-    with pytest.raises(GenremillError, match="genremill models fetch vit_b_16_mel"):
-        checkpoints.find_checkpoint("vit_b_16_mel")
-    assert vit.build({}) is not None
+def test_what_is_stored_can_be_read_by_all_and_has_the_labels(tiny, data_dir, tmp_path):
+    checkpoint = weight_import.import_weights(saved(tmp_path / "a.pt", tiny), "tiny").checkpoint
+    assert checkpoint.path == data_dir / "models" / f"tiny.{checkpoint.sha256}.safetensors"
+    assert checkpoint.path.stat().st_mode & 0o777 == 0o644
+    assert checkpoints.stored_labels(checkpoint.path) == (("loud", "genre"), ("bright", "genre"), ("calm", "mood"))
+    assert sorted(path.name for path in checkpoint.path.parent.iterdir()) == [checkpoint.path.name, "tiny.py"]
+
+
+def test_weights_are_stored_as_float32_and_counters_as_whole_numbers(data_dir, vgg_state, tmp_path):
+    state = {name: value.double() if value.is_floating_point() else value for name, value in vgg_state.items()}
+    checkpoint = weight_import.import_weights(saved(tmp_path / "a.pt", state), "vgg19_bn_cqt").checkpoint
+    with safe_open(checkpoint.path, "pt") as file:
+        dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    assert {dtypes[name] for name in dtypes if not name.endswith("num_batches_tracked")} == {"F32"}
+    assert {dtypes[name] for name in dtypes if name.endswith("num_batches_tracked")} == {"I64"}
+
+
+def test_without_a_name_every_model_that_does_not_fit_is_told(tiny, data_dir, tmp_path):
+    message = refused(data_dir, saved(tmp_path / "a.pt", {"other": torch.zeros(1)}))
+    assert message.count("it has no parameter") == len(registry.BUILT_IN) + 1
+    assert message.endswith("; tiny: it has no parameter out.weight")
+
+
+def test_without_a_name_the_model_that_the_weights_fit_is_found(tiny, tmp_path):
+    assert weight_import.import_weights(saved(tmp_path / "a.pt", tiny)).checkpoint.name == "tiny"
+
+
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf])
+def test_infinite_weights_are_refused(tiny, data_dir, tmp_path, value):
+    tiny["out.weight"][2, 1] = value
+    message = refused(data_dir, saved(tmp_path / "a.pt", tiny), "tiny")
+    assert message.endswith("its parameter out.weight holds values that are no numbers; train it again")
+
+
+def write_forward(data_dir, code: str) -> None:
+    """Let the network of `tiny` return this in the place of its probabilities."""
+    file = data_dir / "models" / "tiny.py"
+    lines = file.read_text().splitlines()
+    (number,) = (number for number, line in enumerate(lines) if line.strip().startswith("return self.out("))
+    lines[number] = f"        {code}"
+    file.write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("code", "shape"),
+    [
+        ("return torch.full((1, 3), 1.0001)", "(1, 3)"),
+        ("return torch.full((1, 3), -0.0001)", "(1, 3)"),
+        ("return torch.full((1, 3), torch.nan)", "(1, 3)"),
+        ("return torch.zeros(3)", "(3,)"),
+        ("return torch.zeros(2, 3)", "(2, 3)"),
+        ("return torch.zeros(1, 3, 1)", "(1, 3, 1)"),
+    ],
+)
+def test_outputs_that_are_no_probabilities_of_one_window_are_refused(tiny, data_dir, tmp_path, code, shape):
+    write_forward(data_dir, code)
+    message = refused(data_dir, saved(tmp_path / "a.pt", tiny), "tiny")
+    assert message.endswith(f"the network gives no probabilities, but {shape} other values")
+
+
+@pytest.mark.parametrize("code", ["return torch.zeros(1, 3)", "return torch.ones(1, 3)"])
+def test_zero_and_one_are_probabilities(tiny, data_dir, tmp_path, code):
+    write_forward(data_dir, code)
+    assert weight_import.import_weights(saved(tmp_path / "a.pt", tiny), "tiny").classes == 3
+
+
+def test_a_network_that_fails_is_refused_with_its_error(tiny, data_dir, tmp_path):
+    write_forward(data_dir, "raise ValueError('too short')")
+    message = refused(data_dir, saved(tmp_path / "a.pt", tiny), "tiny")
+    assert message.endswith("the network fails on noise: ValueError: too short")
+
+
+def test_the_network_is_tried_on_a_window_of_noise_between_minus_a_half_and_a_half(tiny, data_dir, tmp_path):
+    write_forward(
+        data_dir,
+        "assert waveform.shape == (1, WINDOW) and -0.5 <= waveform.min() < -0.4 and 0.4 < waveform.max() <= 0.5;"
+        " return torch.zeros(1, 3)",
+    )
+    assert weight_import.import_weights(saved(tmp_path / "a.pt", tiny), "tiny").classes == 3
+
+
+def test_labels_that_are_too_few_or_many_are_told_from_a_model_without_enough(tiny, data_dir, tmp_path):
+    source, labels = saved(tmp_path / "a.pt", tiny), tmp_path / "labels.txt"
+    labels.write_text("Rock\nJazz\n")
+    assert refused(data_dir, source, "tiny", labels) == (
+        f"{source} tells 3 classes apart, and {labels} has 2 labels: correct it"
+    )
+    more = saved(tmp_path / "b.pt", {"out.weight": torch.zeros(4, 2), "out.bias": torch.zeros(4)})
+    assert refused(data_dir, more, "tiny") == (
+        f"{more} tells 4 classes apart, and the model tiny has 3 labels: name them with --labels FILE, one on each line"
+    )
+
+
+def test_a_label_that_stands_twice_is_named(tiny, data_dir, tmp_path):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("Rock\nJazz\n Rock\n")
+    message = refused(data_dir, saved(tmp_path / "a.pt", tiny), "tiny", labels)
+    assert message == f"{labels} has the label 'Rock' twice: classes need names of their own"
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_labels_that_cannot_be_read_are_told(tiny, data_dir, tmp_path, content):
+    labels = tmp_path / "labels.txt"
+    if content:
+        labels.write_bytes(content)
+    message = refused(data_dir, saved(tmp_path / "a.pt", tiny), "tiny", labels)
+    assert message.startswith(f"the labels {labels} cannot be read: ")
+
+
+def test_a_folder_that_cannot_take_the_weights_is_told(tiny, data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    message = refused(data_dir, saved(tmp_path / "a.pt", tiny), "tiny")
+    assert message == f"{data_dir / 'models'} cannot take the weights: disk full; see GENREMILL_DATA_DIR"

@@ -10,7 +10,10 @@ levels = st.integers(100 * MIB, 80_000 * MIB)
 
 
 def series(floors, *, swings=(0,), reserved=None, batches_per_sample=1) -> list[Sample]:
-    """A sample each second: the floor, and above it the swings in turn. Reserved: what is used, or so many bytes."""
+    """A sample each second: its floor, and above it one of the swings in turn.
+
+    reserved: bytes that are in use and reserved; without it, what is allocated.
+    """
     samples, peak = [], 0
     for second, floor in enumerate(floors):
         allocated = floor + swings[second % len(swings)]
@@ -25,7 +28,7 @@ def ramp(low: int, high: int, length: int) -> list[int]:
     return [low + (high - low) * step // (length - 1) for step in range(length)]
 
 
-@given(levels, st.integers(memory_trend.LEVEL_SAMPLES, 600))
+@given(levels, st.integers(memory_trend.PLATEAU_SAMPLES, 600))
 def test_a_constant_series_is_a_plateau_since_its_beginning(level, length):
     verdict = memory_trend.diagnose(series([level] * length))
     assert (verdict.sign, verdict.plateau, verdict.leak) == ("plateau", memory_trend.Level(level, 0), None)
@@ -77,7 +80,7 @@ def test_a_peak_before_a_plateau_is_named_with_its_time(level, times, length):
     assert f"{length} s ago" in verdict.text
 
 
-@given(levels, st.integers(2, 10), st.integers(1, memory_trend.LEVEL_SAMPLES - 1))
+@given(levels, st.integers(2, 10), st.integers(1, memory_trend.PLATEAU_SAMPLES - 1))
 def test_a_peak_that_has_just_passed_is_a_peak(level, times, length):
     assert memory_trend.diagnose(series([level * times] + [level] * length)).sign == "peak"
 

@@ -1,18 +1,22 @@
-"""The two published networks: torchvision's parameters and outputs, and the heads that are told apart."""
+"""The two published networks: what they see, their parameters and outputs, and the heads that are told apart."""
 
 import json
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from genremill.bench.random_weights import HEADS, seeded_state
 from tests.support.paths import DATA
 from worker.models import checkpoints
+from worker.models.interface import CastingNetwork, FramedNetwork
 from worker.models.networks import vgg, vit
+from worker.models.networks.ccmusic import FRAMES, PictureNetwork
 
-PARAMETERS = DATA / "torchvision_parameters.json"  # of torchvision 0.26
+PARAMETERS = DATA / "torchvision_parameters.json"  # The names and shapes of torchvision 0.26.
 NETWORKS = {"vit_b_16": vit, "vgg19_bn": vgg}
-PUBLISHED = {  # the four linear layers of facts about the published heads, for 16 classes
+# Of the published heads for 16 classes: the name, and the shapes (outputs, inputs) of their four linear layers.
+PUBLISHED = {
     "vit_b_16": ("heads.head", [(289, 768), (110, 289), (42, 110), (16, 42)]),
     "vgg19_bn": ("classifier", [(3958, 25_088), (629, 3958), (100, 629), (16, 100)]),
 }
@@ -30,7 +34,7 @@ def test_parameters_are_torchvisions(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_published_head(name):
+def test_the_published_head_has_the_published_layers(name):
     prefix, layers = PUBLISHED[name]
     state = NETWORKS[name].build({f"{prefix}.9.weight": torch.empty(16, 1)}).state_dict()
     assert [tuple(state[f"{prefix}.{index}.weight"].shape) for index in (1, 4, 7, 9)] == layers
@@ -64,3 +68,68 @@ def test_outputs_are_torchvisions(name, head):
     expected, found = theirs.eval()(pictures), ours.logits(pictures)
     assert (found.softmax(1) - expected.softmax(1)).abs().max() < 1e-5
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1)
+
+
+class Fold(nn.Module):
+    """In the place of a spectrogram: waveforms (batch, 2 * frames) -> two bins (batch, 2, frames)."""
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return waveform.unflatten(1, (2, -1))
+
+
+class Mean(nn.Module):
+    """In the place of a picture: the mean of the decibels, and how many frames count, of each window."""
+
+    def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
+        return torch.stack([values.mean((1, 2)), lengths.float()], 1)
+
+
+class Plain(PictureNetwork):
+    """Scores that are what was seen."""
+
+    def logits(self, pictures: Tensor) -> Tensor:
+        return pictures
+
+
+CONTEXT = 3  # frames
+
+
+@pytest.fixture
+def network():
+    return Plain(Fold(), Mean(), CONTEXT)
+
+
+@pytest.fixture
+def waveform():
+    """Two windows of FRAMES + 1 frames and context: the power is 1 in context and in the last frame, else 1e-2."""
+    power = torch.ones(2, 2, FRAMES + 1 + 2 * CONTEXT)
+    power[:, :, CONTEXT : CONTEXT + FRAMES] = 1e-2
+    return power.flatten(1)
+
+
+def test_a_window_is_seen_without_its_context_and_without_frames_that_do_not_count(network, waveform):
+    power = network.power(waveform, torch.tensor([FRAMES, FRAMES + 1]))
+    assert power.shape == (2, 2, FRAMES + 1)
+    assert torch.equal(power.amax((1, 2)), torch.tensor([1e-2, 1.0]))
+    assert torch.equal(network.peak(waveform, torch.tensor([FRAMES, FRAMES + 1])), torch.tensor([1e-2, 1.0]))
+
+
+def test_0_db_is_a_windows_own_greatest_power_unless_it_is_given(network, waveform):
+    lengths = torch.full((2,), FRAMES)
+    seen = network.pictures(waveform, lengths, torch.tensor([torch.nan, 1e-1]))
+    assert torch.allclose(seen, torch.tensor([[0.0, FRAMES], [-10.0, FRAMES]]) * 2 - 1, atol=1e-3)
+
+
+def test_without_lengths_and_peaks_a_window_counts_with_its_usual_frames_and_its_own_power(network, waveform):
+    lengths, peaks = torch.full((2,), FRAMES), torch.full((2,), torch.nan)
+    found = network(waveform)
+    assert torch.equal(found, network(waveform, lengths, peaks))
+    assert torch.allclose(found.sum(1), torch.ones(2))
+
+
+@pytest.mark.parametrize(("name", "window"), [("vit_b_16", 253_440), ("vgg19_bn", 275_968)])
+def test_they_take_frames_and_cast_themselves(name, window):
+    network = NETWORKS[name].build({})
+    assert isinstance(network, FramedNetwork)
+    assert isinstance(network, CastingNetwork)
+    assert NETWORKS[name].WINDOW == window
