@@ -1,179 +1,259 @@
-"""Plans of runs: which tracks a run has to analyse, and which others' analyses stand for."""
+"""Plans of runs: which tracks a run has to analyse, and for which another track's analysis stands.
+
+Most statements here concern an analysis: the tracks of a run's libraries, with the run's model and coverage. It is
+given by `run_id`, `model_id` and `coverage`.
+"""
+
+from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, exists, func, insert, literal, or_, select, type_coerce, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    ScalarSelect,
+    Select,
+    Update,
+    and_,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.orm import aliased
 
 from db.prepared import prepared
-from db.tables import OPEN, Library, Prediction, Run, RunLibrary, Status, Track
+from db.tables import (
+    FINAL_STATUSES,
+    OPEN_STATUSES,
+    Library,
+    Prediction,
+    PredictionStatus,
+    Run,
+    RunLibrary,
+    Track,
+)
 
-FINAL = tuple(status for status in Status if status not in OPEN)
+# What a prediction may be, if it stands for a copy of its track. The first ones are preferred.
+LEADING_STATUSES = (
+    PredictionStatus.DONE,
+    PredictionStatus.RUNNING,
+    PredictionStatus.QUEUED,
+    PredictionStatus.PENDING,
+)
 
 
 @dataclass(frozen=True)
 class DuplicateCandidate:
-    """A track that may hold the same audio as another one, whose prediction could stand for both."""
+    """A track that may hold the same audio as another one, its leader, whose prediction could stand for both."""
 
     track_id: int
-    path: bytes
+    path: bytes  # Absolute.
     leader_id: int
-    leader_path: bytes
+    leader_path: bytes  # Absolute.
 
 
 def plan_run(connection: Connection, run_id: int, retry: bool = False) -> None:
-    """Give every track of the run's libraries that has no valid prediction a pending one, and count the rest.
+    """Let the run have a pending prediction of every track of its libraries that has no valid one, and count the rest.
 
-    Valid is a prediction of the audio that the file holds now; with `retry`, one that failed is not. One that another
-    run still has open is taken over, in the job where it is.
+    A prediction is valid if it is about the audio that the file holds now. With `retry`, it must not have failed, too.
+    A prediction that another run has still open is taken over. If it is in a job already, it stays there.
     """
-    run = connection.execute(*_run(run_id)).one()
-    of_run = (run.id, run.model_id, run.coverage)
-    retry_statuses = (Status.FAILED, Status.QUARANTINED) if retry else ()
-    connection.execute(*_insert_missing(*of_run))
-    _take_over(connection, *of_run, retry_statuses)
-    connection.execute(*_reset_stale(*of_run, retry_statuses))
-    connection.execute(*_renew_pending(*of_run))
-    found, skipped = connection.scalar(*_found(run.id)), connection.scalar(*_skipped(*of_run))
-    connection.execute(*_put_counts(run.id, found, skipped))
+    analysis = _select_analysis(connection, run_id).one()
+    retry_statuses = (PredictionStatus.FAILED, PredictionStatus.QUARANTINED) if retry else ()
+    _insert_missing_predictions(connection, *analysis)
+    _take_over_predictions(connection, *analysis, retry_statuses)
+    _reset_stale_predictions(connection, *analysis, retry_statuses)
+    _update_pending_hashes(connection, *analysis)
+    found = _count_found_tracks(connection, run_id).scalar_one()
+    skipped = _count_skipped_tracks(connection, *analysis).scalar_one()
+    _update_counts(connection, run_id, found, skipped)
 
 
 @prepared
-def _run(run_id):
-    return select(Run).where(Run.id == run_id)
+def _select_analysis(run_id: int) -> Select[int, int, str]:
+    return select(Run.id, Run.model_id, Run.coverage).where(Run.id == run_id)
 
 
 @prepared
-def _insert_missing(run_id, model_id, coverage):
-    known = exists().where(
+def _insert_missing_predictions(run_id: int, model_id: int, coverage: str) -> Insert:
+    """A pending prediction for each track that has none at all."""
+    is_known = exists().where(
         Prediction.track_id == Track.id, Prediction.model_id == model_id, Prediction.coverage == coverage
     )
-    row = {
-        "track_id": Track.id,
-        "model_id": type_coerce(model_id, Prediction.model_id.type),
-        "coverage": type_coerce(coverage, Prediction.coverage.type),
-        "run_id": type_coerce(run_id, Prediction.run_id.type),
-        "status": literal(Status.PENDING.value),
-        "audio_hash": Track.audio_hash,
-        "attempts": literal(0),
-    }
-    new = select(*row.values()).where(Track.id.in_(_tracks_of(run_id)), ~known)
-    return insert(Prediction).from_select(list(row), new)
+    columns = ["track_id", "model_id", "coverage", "run_id", "status", "audio_hash", "attempts"]
+    new = select(
+        Track.id,
+        type_coerce(model_id, Prediction.model_id.type),
+        type_coerce(coverage, Prediction.coverage.type),
+        type_coerce(run_id, Prediction.run_id.type),
+        literal(PredictionStatus.PENDING.value),
+        Track.audio_hash,
+        literal(0),
+    ).where(Track.id.in_(_track_ids(run_id)), ~is_known)
+    return insert(Prediction).from_select(columns, new)
 
 
-def _take_over(
-    connection: Connection, run_id: int, model_id: int, coverage: str, retry_statuses: Sequence[Status]
+def _take_over_predictions(
+    connection: Connection, run_id: int, model_id: int, coverage: str, retry_statuses: Sequence[PredictionStatus]
 ) -> None:
-    counts = connection.execute(*_others(run_id, model_id, coverage, retry_statuses)).all()
-    for other_id, count in counts:
-        connection.execute(update(Run).where(Run.id == other_id).values(handed_over=Run.handed_over + count))
+    """Give this run what other runs have of its tracks, if it is open or has to be made anew."""
+    wanted = (run_id, model_id, coverage, retry_statuses)
+    counts = _count_wanted_of_other_runs(connection, *wanted).all()
+    for other_run_id, count in counts:
+        _add_handed_over(connection, other_run_id, count)
     if counts:
-        connection.execute(*_take_from_others(run_id, model_id, coverage, retry_statuses))
+        _take_wanted_of_other_runs(connection, *wanted)
 
 
 @prepared
-def _others(run_id, model_id, coverage, retry_statuses):
-    others = _of_others(run_id, model_id, coverage, retry_statuses)
-    return select(Prediction.run_id, func.count()).where(others).group_by(Prediction.run_id)
+def _count_wanted_of_other_runs(
+    run_id: int, model_id: int, coverage: str, retry_statuses: Sequence[PredictionStatus]
+) -> Select[int, int]:
+    wanted = _is_wanted_of_other_run(run_id, model_id, coverage, retry_statuses)
+    return select(Prediction.run_id, func.count()).where(wanted).group_by(Prediction.run_id)
 
 
 @prepared
-def _take_from_others(run_id, model_id, coverage, retry_statuses):
-    return update(Prediction).where(_of_others(run_id, model_id, coverage, retry_statuses)).values(run_id=run_id)
+def _add_handed_over(run_id: int, count: int) -> Update:
+    return update(Run).where(Run.id == run_id).values(handed_over=Run.handed_over + count)
 
 
 @prepared
-def _reset_stale(run_id, model_id, coverage, retry_statuses):
-    reset = {"status": Status.PENDING, "job_id": None, "duplicate_of": None, "error_code": None, "error_detail": None}
-    stale = _stale(run_id, model_id, coverage, retry_statuses)
-    return update(Prediction).where(stale).values(**reset, audio_hash=_audio_hash_now())
+def _take_wanted_of_other_runs(
+    run_id: int, model_id: int, coverage: str, retry_statuses: Sequence[PredictionStatus]
+) -> Update:
+    wanted = _is_wanted_of_other_run(run_id, model_id, coverage, retry_statuses)
+    return update(Prediction).where(wanted).values(run_id=run_id)
 
 
 @prepared
-def _renew_pending(run_id, model_id, coverage):
-    pending = and_(_mine(run_id, model_id, coverage), Prediction.status == Status.PENDING)
-    return update(Prediction).where(pending).values(audio_hash=_audio_hash_now())
+def _reset_stale_predictions(
+    run_id: int, model_id: int, coverage: str, retry_statuses: Sequence[PredictionStatus]
+) -> Update:
+    """Make pending again what has an outcome that is not valid."""
+    stale = _is_stale(run_id, model_id, coverage, retry_statuses)
+    return (
+        update(Prediction)
+        .where(stale)
+        .values(
+            status=PredictionStatus.PENDING,
+            job_id=None,
+            duplicate_of=None,
+            error_code=None,
+            error_detail=None,
+            audio_hash=_present_audio_hash(),
+        )
+    )
 
 
 @prepared
-def _found(run_id):
-    """The tracks that are there, and those of this run that have gone since."""
-    here = select(Track.id).where(Track.id.in_(_tracks_of(run_id)))
-    gone = select(Prediction.track_id).where(Prediction.run_id == run_id, Prediction.track_id.not_in(here))
-    return select(func.count()).select_from(here.union_all(gone).subquery())
+def _update_pending_hashes(run_id: int, model_id: int, coverage: str) -> Update:
+    """Let pending predictions be about the audio that their files hold now."""
+    pending = and_(_is_of_analysis(run_id, model_id, coverage), Prediction.status == PredictionStatus.PENDING)
+    return update(Prediction).where(pending).values(audio_hash=_present_audio_hash())
 
 
 @prepared
-def _skipped(run_id, model_id, coverage):
-    """Those of another run, which have their outcome."""
-    mine = _mine(run_id, model_id, coverage)
-    return select(func.count()).where(mine, Prediction.run_id != run_id, Prediction.status.in_(FINAL))
+def _count_found_tracks(run_id: int) -> Select[int]:
+    """Count the tracks that are there now, and those of this run's predictions that are gone."""
+    present = select(Track.id).where(Track.id.in_(_track_ids(run_id)))
+    gone = select(Prediction.track_id).where(Prediction.run_id == run_id, Prediction.track_id.not_in(present))
+    return select(func.count()).select_from(present.union_all(gone).subquery())
 
 
 @prepared
-def _put_counts(run_id, found, skipped):
-    counts = {"found": found, "skipped": skipped, "handed_over": 0, "finished_at": None}
-    return update(Run).where(Run.id == run_id).values(**counts)
+def _count_skipped_tracks(run_id: int, model_id: int, coverage: str) -> Select[int]:
+    """Count the tracks whose outcome is from another run."""
+    of_analysis = _is_of_analysis(run_id, model_id, coverage)
+    return select(func.count()).where(of_analysis, Prediction.run_id != run_id, Prediction.status.in_(FINAL_STATUSES))
 
 
-def _of_others(run_id, model_id, coverage, retry_statuses):
-    """What another run has of this one's tracks that is stale, or still open."""
-    still_open = and_(_mine(run_id, model_id, coverage), Prediction.status.in_(OPEN))
-    return and_(or_(_stale(run_id, model_id, coverage, retry_statuses), still_open), Prediction.run_id != run_id)
+@prepared
+def _update_counts(run_id: int, found: int, skipped: int) -> Update:
+    """Enter the run's counts. It is unfinished until finish_runs finds that nothing is open."""
+    return update(Run).where(Run.id == run_id).values(found=found, skipped=skipped, handed_over=0, finished_at=None)
 
 
-def _stale(run_id, model_id, coverage, retry_statuses):
-    mine = _mine(run_id, model_id, coverage)
-    return and_(mine, Prediction.status.in_(FINAL), or_(_is_outdated(), Prediction.status.in_(retry_statuses)))
+def _is_wanted_of_other_run(
+    run_id: int, model_id: int, coverage: str, retry_statuses: Sequence[PredictionStatus]
+) -> ColumnElement[bool]:
+    """Whether a prediction of another run has to become this one's: it is stale, or still open."""
+    stale = _is_stale(run_id, model_id, coverage, retry_statuses)
+    still_open = and_(_is_of_analysis(run_id, model_id, coverage), Prediction.status.in_(OPEN_STATUSES))
+    return and_(Prediction.run_id != run_id, or_(stale, still_open))
 
 
-def _mine(run_id, model_id, coverage):
-    """The predictions of the run's tracks, whoever's they are."""
-    tracks = Prediction.track_id.in_(_tracks_of(run_id))
-    return and_(Prediction.model_id == model_id, Prediction.coverage == coverage, tracks)
+def _is_stale(
+    run_id: int, model_id: int, coverage: str, retry_statuses: Sequence[PredictionStatus]
+) -> ColumnElement[bool]:
+    """Whether a prediction of the analysis has an outcome, but one that is not valid."""
+    invalid = or_(_is_outdated(), Prediction.status.in_(retry_statuses))
+    return and_(_is_of_analysis(run_id, model_id, coverage), Prediction.status.in_(FINAL_STATUSES), invalid)
 
 
-def _tracks_of(run_id):
-    libraries = select(RunLibrary.library_id).where(RunLibrary.run_id == run_id)
-    return select(Track.id).where(Track.library_id.in_(libraries), Track.missing_since.is_(None))
+def _is_of_analysis(run_id: int, model_id: int, coverage: str) -> ColumnElement[bool]:
+    """Whether a prediction is of the analysis, whichever run it belongs to."""
+    return and_(
+        Prediction.model_id == model_id, Prediction.coverage == coverage, Prediction.track_id.in_(_track_ids(run_id))
+    )
 
 
-def _audio_hash_now():
+def _track_ids(run_id: int) -> Select[int]:
+    """The tracks of the run's libraries whose files are there."""
+    library_ids = select(RunLibrary.library_id).where(RunLibrary.run_id == run_id)
+    return select(Track.id).where(Track.library_id.in_(library_ids), Track.missing_since.is_(None))
+
+
+def _present_audio_hash() -> ScalarSelect[str | None]:
+    """The hash of the audio that the prediction's file holds now."""
     return select(Track.audio_hash).where(Track.id == Prediction.track_id).scalar_subquery()
 
 
-def _is_outdated():
-    """The file's audio changed, or the prediction that stood for this one is no longer of the same audio."""
-    source, original = aliased(Prediction), aliased(Track)
-    same = and_(
-        original.id == Prediction.duplicate_of,
-        original.audio_hash == Prediction.audio_hash,
-        source.track_id == Prediction.duplicate_of,
-        source.model_id == Prediction.model_id,
-        source.coverage == Prediction.coverage,
-        source.status.in_((Status.DONE, *OPEN)),
+def _is_outdated() -> ColumnElement[bool]:
+    """Whether the file holds other audio now, or the prediction's original no longer stands for it."""
+    original, original_track = aliased(Prediction), aliased(Track)
+    stands = exists().where(
+        original_track.id == Prediction.duplicate_of,
+        original_track.audio_hash == Prediction.audio_hash,
+        original.track_id == Prediction.duplicate_of,
+        original.model_id == Prediction.model_id,
+        original.coverage == Prediction.coverage,
+        original.status.in_(LEADING_STATUSES),
     )
-    changed = Prediction.audio_hash.is_distinct_from(_audio_hash_now())
-    return or_(changed, and_(Prediction.status == Status.DUPLICATE, ~exists().where(same)))
+    has_changed = Prediction.audio_hash.is_distinct_from(_present_audio_hash())
+    return or_(has_changed, and_(Prediction.status == PredictionStatus.DUPLICATE, ~stands))
 
 
 def find_duplicate_candidates(connection: Connection, run_id: int) -> list[DuplicateCandidate]:
-    """The run's pending tracks whose audio hash another track shares, each with the track to be compared with: one
-    that is analysed already, or is about to be."""
-    run = connection.execute(*_run(run_id)).one()
-    rows = connection.execute(*_same_hash(run.id, run.model_id, run.coverage))
+    """The run's pending tracks whose audio hash another track has, too.
+
+    Each comes with its leader: the track among those of the same hash that is analysed, or nearest to it. Pending
+    tracks of other runs may be among the candidates. mark_duplicates leaves them alone.
+    """
+    analysis = _select_analysis(connection, run_id).one()
     groups = defaultdict(list)
-    for audio_hash, status, track_id, root, path in rows:
+    for audio_hash, status, track_id, root, path in _select_tracks_of_pending_hashes(connection, *analysis):
         groups[audio_hash].append((status, track_id, root + b"/" + path))
-    return [duplicate for group in groups.values() if len(group) > 1 for duplicate in _twins(group)]
+    return [candidate for group in groups.values() for candidate in _follow_leader(group)]
 
 
 @prepared
-def _same_hash(run_id, model_id, coverage):
+def _select_tracks_of_pending_hashes(
+    run_id: int, model_id: int, coverage: str
+) -> Select[str | None, str, int, bytes, bytes]:
+    """The tracks that have the audio hash of a pending track of the run, with that one itself."""
     pending = select(Prediction.audio_hash).where(
-        Prediction.run_id == run_id, Prediction.status == Status.PENDING, Prediction.audio_hash.is_not(None)
+        Prediction.run_id == run_id,
+        Prediction.status == PredictionStatus.PENDING,
+        Prediction.audio_hash.is_not(None),
     )
     return (
         select(Prediction.audio_hash, Prediction.status, Prediction.track_id, Library.root, Track.path)
@@ -183,29 +263,31 @@ def _same_hash(run_id, model_id, coverage):
             Prediction.model_id == model_id,
             Prediction.coverage == coverage,
             Prediction.audio_hash.in_(pending),
-            Prediction.status.in_((Status.DONE, *OPEN)),
+            Prediction.status.in_(LEADING_STATUSES),
         )
         .order_by(Prediction.audio_hash, Prediction.track_id)
     )
 
 
-def _twins(group: Sequence[tuple[str, int, bytes]]) -> Iterable[DuplicateCandidate]:
-    order = (Status.DONE, Status.RUNNING, Status.QUEUED, Status.PENDING)
-    leader = min(group, key=lambda row: (order.index(row[0]), row[1]))
+def _follow_leader(group: Sequence[tuple[str, int, bytes]]) -> Iterator[DuplicateCandidate]:
+    """The candidates among tracks of one audio hash, which are given by status, id and absolute path."""
+    _, leader_id, leader_path = min(group, key=lambda track: (LEADING_STATUSES.index(track[0]), track[1]))
     for status, track_id, path in group:
-        if status == Status.PENDING and track_id != leader[1]:
-            yield DuplicateCandidate(track_id, path, leader[1], leader[2])
+        if status == PredictionStatus.PENDING and track_id != leader_id:
+            yield DuplicateCandidate(track_id, path, leader_id, leader_path)
 
 
 def mark_duplicates(connection: Connection, run_id: int, duplicates: Iterable[DuplicateCandidate]) -> None:
-    """These tracks hold the same audio as their leaders: one analysis stands for both."""
+    """Let the predictions of the leaders stand for these tracks of the run, if they are still pending."""
     for duplicate in duplicates:
-        connection.execute(
-            update(Prediction)
-            .where(
-                Prediction.track_id == duplicate.track_id,
-                Prediction.run_id == run_id,
-                Prediction.status == Status.PENDING,
-            )
-            .values(status=Status.DUPLICATE, duplicate_of=duplicate.leader_id)
-        )
+        _mark_duplicate(connection, run_id, duplicate.track_id, duplicate.leader_id)
+
+
+@prepared
+def _mark_duplicate(run_id: int, track_id: int, leader_id: int) -> Update:
+    is_pending = Prediction.status == PredictionStatus.PENDING
+    return (
+        update(Prediction)
+        .where(Prediction.track_id == track_id, Prediction.run_id == run_id, is_pending)
+        .values(status=PredictionStatus.DUPLICATE, duplicate_of=leader_id)
+    )

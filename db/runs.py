@@ -1,20 +1,21 @@
-"""Runs: whose they are, and how far."""
+"""Runs: opening and closing them, and how far they are."""
+
+from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, exists, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Insert, Select, Update, exists, func, insert, select, update
 
-from db.prepared import prepared
-from db.tables import OPEN, Library, Model, Prediction, Run, RunLibrary, Status
+from db.prepared import prepared, prepared_many, read_inserted_id
+from db.tables import OPEN_STATUSES, Library, Prediction, PredictionStatus, Run, RunLibrary
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How far a run is, in tracks. At every moment found is the sum of the others."""
+    """How far a run is, in tracks. At every moment `found` is the sum of the others."""
 
     found: int
     skipped: int
@@ -29,60 +30,41 @@ class Counts:
 
     @property
     def open(self) -> int:
-        """Tracks without an outcome yet."""
+        """Tracks that have no outcome yet."""
         return self.pending + self.queued + self.running
 
     @property
     def balanced(self) -> bool:
-        """Whether every track found is accounted for."""
+        """Whether every track that was found is counted once."""
         ended = self.skipped + self.handed_over + self.done + self.failed + self.quarantined + self.duplicate
         return self.found == ended + self.open
 
 
-def put_model(connection: Connection, name: str, version: str, weights_sha256: str) -> int:
-    """The id of this model, entered where it is new."""
-    known = _model(name, version, weights_sha256)
-    if (found := connection.scalar(*known)) is not None:
-        return found
-    row = {"name": name, "version": version, "weights_sha256": weights_sha256}
-    try:
-        with connection.begin_nested():
-            return connection.execute(insert(Model), row).inserted_primary_key[0]
-    except IntegrityError:  # another producer was faster
-        return connection.scalars(*known).one()
+def open_run(connection: Connection, model_id: int, coverage: str, library_ids: Iterable[int], moment: datetime) -> int:
+    """The id of the unfinished run of exactly these libraries with this model and coverage, or of a new one.
 
-
-@prepared
-def _model(name, version, weights_sha256):
-    return select(Model.id).where(Model.name == name, Model.version == version, Model.weights_sha256 == weights_sha256)
-
-
-def open_run(connection: Connection, model_id: int, coverage: str, library_ids: Iterable[int], at: datetime) -> int:
-    """The unfinished run of just these libraries with this model, or a new one.
-
-    Until the transaction ends nobody else plans a run of these libraries.
+    Until the transaction ends, other producers that want a run of one of these libraries wait.
     """
-    wanted = set(library_ids)
-    connection.execute(*_lock_libraries(wanted))
-    scopes = defaultdict(set)
-    for run_id, library_id in connection.execute(*_unfinished(model_id, coverage)):
-        scopes[run_id].add(library_id)
-    for run_id, scope in sorted(scopes.items(), reverse=True):
-        if scope == wanted:
-            return run_id
-    row = {"model_id": model_id, "coverage": coverage, "started_at": at, "found": 0, "skipped": 0, "handed_over": 0}
-    run_id = connection.execute(insert(Run), row).inserted_primary_key[0]
-    connection.execute(insert(RunLibrary), [{"run_id": run_id, "library_id": id} for id in sorted(wanted)])
+    wanted_ids = set(library_ids)
+    _lock_libraries(connection, wanted_ids)
+    libraries_of_run = defaultdict(set)
+    for run_id, library_id in _select_unfinished_runs(connection, model_id, coverage):
+        libraries_of_run[run_id].add(library_id)
+    same = [run_id for run_id, its_ids in libraries_of_run.items() if its_ids == wanted_ids]
+    if same:
+        return max(same)
+    run_id = read_inserted_id(_insert_run(connection, model_id, coverage, moment))
+    _insert_run_libraries(connection, [{"run_id": run_id, "library_id": id} for id in sorted(wanted_ids)])
     return run_id
 
 
 @prepared
-def _lock_libraries(ids):
-    return select(Library.id).where(Library.id.in_(ids)).order_by(Library.id).with_for_update(key_share=True)
+def _lock_libraries(library_ids: Collection[int]) -> Select[int]:
+    return select(Library.id).where(Library.id.in_(library_ids)).order_by(Library.id).with_for_update(key_share=True)
 
 
 @prepared
-def _unfinished(model_id, coverage):
+def _select_unfinished_runs(model_id: int, coverage: str) -> Select[int, int]:
     return (
         select(Run.id, RunLibrary.library_id)
         .join(RunLibrary, RunLibrary.run_id == Run.id)
@@ -90,22 +72,38 @@ def _unfinished(model_id, coverage):
     )
 
 
+@prepared
+def _insert_run(model_id: int, coverage: str, moment: datetime) -> Insert:
+    return insert(Run).values(
+        model_id=model_id, coverage=coverage, started_at=moment, found=0, skipped=0, handed_over=0
+    )
+
+
+@prepared_many
+def _insert_run_libraries() -> Insert:
+    return insert(RunLibrary)
+
+
 def count_run(connection: Connection, run_id: int) -> Counts:
     """How far the run is."""
-    run = connection.execute(select(Run.found, Run.skipped, Run.handed_over).where(Run.id == run_id)).one()
-    rows = connection.execute(
-        select(Prediction.status, func.count()).where(Prediction.run_id == run_id).group_by(Prediction.status)
-    )
-    counts = dict.fromkeys((status.value for status in Status), 0) | dict(rows.all())
-    return Counts(run.found, run.skipped, run.handed_over, **counts)
-
-
-def finish_runs(connection: Connection, at: datetime) -> None:
-    """Close the runs that have no open prediction left."""
-    connection.execute(*_finish_done(at))
+    found, skipped, handed_over = _select_run_counts(connection, run_id).one()
+    by_status = dict.fromkeys((status.value for status in PredictionStatus), 0)
+    by_status |= dict(_count_predictions(connection, run_id).all())
+    return Counts(found, skipped, handed_over, **by_status)
 
 
 @prepared
-def _finish_done(at):
-    waiting = exists().where(Prediction.run_id == Run.id, Prediction.status.in_(OPEN))
-    return update(Run).where(Run.finished_at.is_(None), ~waiting).values(finished_at=at)
+def _select_run_counts(run_id: int) -> Select[int, int, int]:
+    return select(Run.found, Run.skipped, Run.handed_over).where(Run.id == run_id)
+
+
+@prepared
+def _count_predictions(run_id: int) -> Select[str, int]:
+    return select(Prediction.status, func.count()).where(Prediction.run_id == run_id).group_by(Prediction.status)
+
+
+@prepared
+def finish_runs(moment: datetime) -> Update:
+    """Close every run that has no open prediction left."""
+    is_open = exists().where(Prediction.run_id == Run.id, Prediction.status.in_(OPEN_STATUSES))
+    return update(Run).where(Run.finished_at.is_(None), ~is_open).values(finished_at=moment)

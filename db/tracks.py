@@ -1,138 +1,227 @@
 """Libraries and tracks: what the producer's scan reads and writes."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Insert,
+    RowMapping,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
-from db.prepared import prepared
-from db.tables import Library, Track
+from db.prepared import prepared, prepared_many, read_inserted_id
+from db.tables import Library, Prediction, Track
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFacts:
+    """What a scan reads of a file. The fields are columns of the table `track`."""
+
+    path: bytes  # Relative to the root of the library.
+    size_bytes: int
+    mtime_ns: int
+    audio_hash: str | None
+    duration_s: float | None = None
+    codec: str | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    tagged_genre: str | None = None
+
+    def as_row(self) -> dict[str, object]:
+        """The facts by the names of their columns."""
+        return {name: getattr(self, name) for name in FACTS}
+
+
+FACTS = tuple(field.name for field in fields(TrackFacts))
+MOVED_COLUMNS = ("path", "size_bytes", "mtime_ns", "title", "artist", "album", "tagged_genre", "last_seen_at")
 
 
 @dataclass(frozen=True, slots=True)
 class KnownTrack:
-    """What the database holds of a file that was scanned before."""
+    """What the database has of a file from an earlier scan."""
 
     id: int
     size_bytes: int
     mtime_ns: int
     audio_hash: str | None
-    missing: bool
 
 
 def put_library(connection: Connection, root: bytes) -> int:
-    """The id of the library with this root, made where it is new."""
-    known = _library(root)
-    if (found := connection.scalar(*known)) is not None:
-        return found
+    """The id of the library with this root, which is entered if it is new."""
+    library_id = _select_library(connection, root).scalar()
+    if library_id is not None:
+        return library_id
     try:
         with connection.begin_nested():
-            return connection.execute(insert(Library), {"root": root}).inserted_primary_key[0]
-    except IntegrityError:  # another producer was faster
-        return connection.scalars(*known).one()
+            return read_inserted_id(_insert_library(connection, root))
+    except IntegrityError:  # Another producer has entered it in the meantime.
+        return _select_library(connection, root).scalar_one()
 
 
 @prepared
-def _library(root):
+def _select_library(root: bytes) -> Select[int]:
     return select(Library.id).where(Library.root == root)
 
 
-def have_tracks(connection: Connection, library_ids: Sequence[int]) -> bool:
-    """Whether any of these libraries was scanned before and had tracks."""
-    return connection.scalar(*_have_tracks(library_ids))
+@prepared
+def _insert_library(root: bytes) -> Insert:
+    return insert(Library).values(root=root)
+
+
+def has_tracks(connection: Connection, library_ids: Sequence[int]) -> bool:
+    """Whether an earlier scan of any of these libraries found a track."""
+    return _select_any_track(connection, library_ids).scalar_one()
 
 
 @prepared
-def _have_tracks(library_ids):
+def _select_any_track(library_ids: Sequence[int]) -> Select[bool]:
     return select(exists().where(Track.library_id.in_(library_ids)))
 
 
-def read_known(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, KnownTrack]:
-    """Those of these files that the database holds, by path."""
-    rows = connection.execute(*_known(library_id, paths))
-    return {path: KnownTrack(*rest, missing=missing is not None) for path, *rest, missing in rows}
+def read_known_tracks(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, KnownTrack]:
+    """What the database has of these files of the library, by path."""
+    rows = _select_known_tracks(connection, library_id, paths)
+    return {path: KnownTrack(id, size, mtime, audio_hash) for path, id, size, mtime, audio_hash in rows}
 
 
 @prepared
-def _known(library_id, paths):
-    return select(Track.path, Track.id, Track.size_bytes, Track.mtime_ns, Track.audio_hash, Track.missing_since).where(
+def _select_known_tracks(library_id: int, paths: Sequence[bytes]) -> Select[bytes, int, int, int, str | None]:
+    return select(Track.path, Track.id, Track.size_bytes, Track.mtime_ns, Track.audio_hash).where(
         Track.library_id == library_id, Track.path.in_(paths)
     )
 
 
-def lock_known(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, KnownTrack]:
-    """As read_known, in a transaction that other scans of the library wait for."""
-    connection.execute(*_lock_library(library_id))
-    return read_known(connection, library_id, paths)
+def lock_known_tracks(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, KnownTrack]:
+    """As read_known_tracks. Other scans of the library wait until the transaction ends."""
+    _lock_library(connection, library_id)
+    return read_known_tracks(connection, library_id, paths)
 
 
 @prepared
-def _lock_library(library_id):
+def _lock_library(library_id: int) -> Select[int]:
     return select(Library.id).where(Library.id == library_id).with_for_update()
 
 
-def insert_tracks(connection: Connection, library_id: int, rows: Sequence[dict], at: datetime) -> None:
-    """New files. A row has path, size_bytes, mtime_ns, audio_hash and the header's facts."""
-    common = {"library_id": library_id, "first_seen_at": at, "last_seen_at": at}
-    connection.execute(insert(Track), [{**row, **common} for row in rows])
+def insert_tracks(connection: Connection, library_id: int, tracks: Iterable[TrackFacts], seen_at: datetime) -> None:
+    """Enter files that are new in the library."""
+    common = {"library_id": library_id, "first_seen_at": seen_at, "last_seen_at": seen_at}
+    _insert_track_rows(connection, [track.as_row() | common for track in tracks])
 
 
-def update_tracks(connection: Connection, rows: Sequence[dict], at: datetime) -> None:
-    """Files that changed: rows as in insert_tracks, with the track's id."""
-    columns = {name: bindparam(name) for name in rows[0] if name != "id"}
-    statement = update(Track).where(Track.id == bindparam("track_id")).values(**columns)
-    common = {"last_seen_at": at, "missing_since": None}
-    statement = statement.values(**{name: bindparam(name) for name in common})
-    connection.execute(
-        statement, [{"track_id": row["id"], **{k: v for k, v in row.items() if k != "id"}, **common} for row in rows]
+@prepared_many
+def _insert_track_rows() -> Insert:
+    return insert(Track)
+
+
+def update_tracks(connection: Connection, tracks: Iterable[tuple[int, TrackFacts]], seen_at: datetime) -> None:
+    """Enter what a scan has read of files that changed. Each comes with the id of its track."""
+    rows = [{**facts.as_row(), "track_id": track_id, "last_seen_at": seen_at} for track_id, facts in tracks]
+    _update_track_rows(connection, rows)
+
+
+@prepared_many
+def _update_track_rows() -> Update:
+    values: dict[str, object] = {name: bindparam(name) for name in (*FACTS, "last_seen_at")}
+    return update(Track).where(Track.id == bindparam("track_id")).values(**values, missing_since=None)
+
+
+@prepared
+def touch_tracks(track_ids: Sequence[int], seen_at: datetime) -> Update:
+    """Enter that a scan has seen these tracks, whose files are unchanged."""
+    return update(Track).where(Track.id.in_(track_ids)).values(last_seen_at=seen_at, missing_since=None)
+
+
+def mark_missing(
+    connection: Connection, library_id: int, scan_started_at: datetime, unreadable: Collection[bytes] = ()
+) -> int:
+    """Enter that files are gone: the tracks of the library that the scan did not see. Returns how many.
+
+    A scan cannot tell what became of the `unreadable` files, nor of those in `unreadable` folders. They are left alone.
+    An empty path is the library itself.
+    """
+    folders = tuple(path + b"/" if path else b"" for path in unreadable)
+    files = frozenset(unreadable)
+    unseen = _select_unseen_tracks(connection, library_id, scan_started_at)
+    missing = [track_id for track_id, path in unseen if not path.startswith(folders) and path not in files]
+    _set_missing_since(connection, [{"track_id": track_id, "since": scan_started_at} for track_id in missing])
+    return len(missing)
+
+
+@prepared
+def _select_unseen_tracks(library_id: int, scan_started_at: datetime) -> Select[int, bytes]:
+    return select(Track.id, Track.path).where(
+        Track.library_id == library_id, Track.last_seen_at < scan_started_at, Track.missing_since.is_(None)
     )
 
 
-def touch_tracks(connection: Connection, ids: Sequence[int], at: datetime) -> None:
-    """Files that are as they were."""
-    connection.execute(update(Track).where(Track.id.in_(ids)).values(last_seen_at=at, missing_since=None))
+@prepared_many
+def _set_missing_since() -> Update:
+    return update(Track).where(Track.id == bindparam("track_id")).values(missing_since=bindparam("since"))
 
 
-def mark_missing(connection: Connection, library_id: int, at: datetime, spared: Iterable[bytes] = ()) -> int:
-    """Tracks of the library that the scan begun at `at` did not see, but for those in `spared`, folders it could not
-    read. Returns how many."""
-    unseen = connection.execute(
-        select(Track.id, Track.path).where(
-            Track.library_id == library_id, Track.last_seen_at < at, Track.missing_since.is_(None)
-        )
-    )
-    prefixes = tuple(folder + b"/" if folder not in (b"", b".") else b"" for folder in spared)
-    files = frozenset(spared)
-    gone = [{"track_id": id} for id, path in unseen if not path.startswith(prefixes) and path not in files]
-    if gone:
-        by_id = update(Track).where(Track.id == bindparam("track_id")).values(missing_since=at)
-        connection.execute(by_id, gone)
-    return len(gone)
+def join_moved_tracks(connection: Connection, library_id: int, scan_started_at: datetime) -> int:
+    """Find the files that were moved within the library, and let each keep its track. Returns how many.
 
-
-MOVED = ("path", "size_bytes", "mtime_ns", "title", "artist", "album", "tagged_genre", "last_seen_at")
-
-
-def move_tracks(connection: Connection, library_id: int, at: datetime) -> int:
-    """Join a file that is new in the scan begun at `at` to the missing track with the same audio: it was moved, and
-    keeps what is known of it. Returns how many."""
-    old, new = aliased(Track), aliased(Track)
-    pairs = connection.execute(
-        select(old.id.label("old_id"), new.id.label("new_id"), *(getattr(new, name) for name in MOVED))
-        .join(new, (new.audio_hash == old.audio_hash) & (new.library_id == old.library_id))
-        .where(old.library_id == library_id, old.missing_since.is_not(None), new.first_seen_at >= at)
-        .order_by(old.missing_since.desc(), old.id, new.id)
-    ).mappings()
-    old_ids, new_ids = set(), set()
-    for pair in pairs.all():
+    A file was moved if its track is missing, and the scan has entered a new one with the same audio. The new track is
+    deleted, and the old one gets its path and tags. So the file keeps its id and its predictions.
+    """
+    old_ids: set[int] = set()
+    new_ids: set[int] = set()
+    for pair in _select_moved_tracks(connection, library_id, scan_started_at).mappings().all():
         if pair["old_id"] in old_ids or pair["new_id"] in new_ids:
-            continue
+            continue  # One of several copies, which another one has been paired with.
         old_ids.add(pair["old_id"])
         new_ids.add(pair["new_id"])
-        connection.execute(delete(Track).where(Track.id == pair["new_id"]))
-        moved = {name: pair[name] for name in MOVED}
-        connection.execute(update(Track).where(Track.id == pair["old_id"]).values(**moved, missing_since=None))
+        _move_track(connection, pair)
     return len(new_ids)
+
+
+def _move_track(connection: Connection, pair: RowMapping) -> None:
+    _delete_track(connection, pair["new_id"])  # First, since no two tracks of a library may have one path.
+    _update_moved_tracks(connection, [{name: pair[name] for name in ("old_id", *MOVED_COLUMNS)}])
+
+
+@prepared
+def _select_moved_tracks(library_id: int, scan_started_at: datetime) -> Select[*tuple[object, ...]]:
+    """Pairs of a missing track and a new one with the same audio. What went missing last comes first.
+
+    A new track that another producer has planned meanwhile has a prediction, so it can no longer be deleted.
+    """
+    old, new = aliased(Track), aliased(Track)
+    is_new = and_(new.first_seen_at >= scan_started_at, new.missing_since.is_(None))
+    is_planned = exists().where(Prediction.track_id == new.id)
+    return (
+        select(old.id.label("old_id"), new.id.label("new_id"), *(getattr(new, name) for name in MOVED_COLUMNS))
+        .join(new, and_(new.audio_hash == old.audio_hash, new.library_id == old.library_id))
+        .where(old.library_id == library_id, old.missing_since.is_not(None), is_new, ~is_planned)
+        .order_by(old.missing_since.desc(), old.id, new.id)
+    )
+
+
+@prepared
+def _delete_track(track_id: int) -> Delete:
+    return delete(Track).where(Track.id == track_id)
+
+
+@prepared_many
+def _update_moved_tracks() -> Update:
+    values: dict[str, object] = {name: bindparam(name) for name in MOVED_COLUMNS}
+    return update(Track).where(Track.id == bindparam("old_id")).values(**values, missing_since=None)

@@ -1,26 +1,36 @@
-"""What makes two files the same audio: the audio payload without tags and pictures."""
+"""Whether two files hold the same audio: the hash and the comparison of their payloads.
+
+The payload of a file is the part that holds its audio, without tags and pictures. So writing tags changes neither.
+"""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from xxhash import xxh3_128
 
-BLOCK_BYTES = 16 * 1024
-BLOCKS = 16
-WHOLE_BYTES = BLOCKS * BLOCK_BYTES  # a payload up to this size is hashed whole
-OGG_MARK = b"OggS"
-OGG_PAGE_HEADER_BYTES = 27
-OGG_NUMBERS = slice(18, 26)  # of a page header: the page's number and checksum
-MOST_PARTS = 10_000  # tags, chunks, boxes or pages that are looked at: a partial download may be hours of zeros
+BLOCK_BYTES = 16 * 1024  # The size of the blocks of a large payload that are hashed.
+BLOCKS = 16  # How many of them are hashed.
+WHOLE_BYTES = BLOCKS * BLOCK_BYTES  # A payload of at most this size is hashed whole.
+MAX_PARTS = 10_000  # How many tags, chunks, boxes or pages of a file are looked at. A damaged file may have millions.
 
-Extents = list[tuple[int, int]]  # offset and length, in bytes
+OGG_MARK = b"OggS"  # The first bytes of an Ogg page.
+OGG_PAGE_HEADER_BYTES = 27  # The size of a page's header without its table of segments.
+OGG_NUMBERS = slice(18, 26)  # Where a page's header has the number and the checksum of the page.
+OGG_NO_POSITION = 2**64 - 1  # The granule position of a page on which no packet ends.
+ID3V2_HEADER_BYTES = 10
+ID3V1_BYTES = 128
+APE_FOOTER_BYTES = 32
+UNKNOWN_CHUNK_BYTES = 0xFFFFFFFF  # The size of a RIFF chunk whose real size is elsewhere, or that is not finished.
+
+Extents = list[tuple[int, int]]  # Parts of a file, by offset and length in bytes.
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Where the audio of a file is."""
+    """Where a file has its audio."""
 
     extents: Extents
     is_ogg: bool = False
@@ -32,35 +42,35 @@ class Payload:
 
 
 def audio_hash(path: bytes) -> str:
-    """32 hex digits for the audio of a file, whatever its tags are.
+    """A hash of the audio of a file, in 32 hexadecimal digits.
 
-    Of a large payload 16 blocks, evenly spread, and the length are hashed: equal hashes make two files candidates,
-    and same_audio decides before they share an analysis. Raises OSError.
+    Of a large payload only its length and 16 blocks are hashed, which are spread evenly. So files of equal hashes are
+    only candidates for copies, which same_audio has to confirm. Raises OSError when the file cannot be read.
     """
     with _open(path) as file:
         payload = find_payload(file)
         digest = xxh3_128(payload.length.to_bytes(8, "little"))
-        for offset, size in _sampled(payload.length):
+        for offset, size in _hashed_blocks(payload.length):
             digest.update(_read(file, payload, offset, size))
         return digest.hexdigest()
 
 
-def same_audio(one: bytes, other: bytes) -> bool:
-    """Whether the payloads of two files are equal byte for byte; False when one of them cannot be read."""
+def same_audio(path: bytes, other_path: bytes) -> bool:
+    """Whether the payloads of two files are equal byte for byte. False when one of the files cannot be read."""
     try:
-        with _open(one) as a, _open(other) as b:
-            payload_a, payload_b = find_payload(a), find_payload(b)
-            if payload_a.length != payload_b.length:
-                return False
-            offsets = range(0, payload_a.length, WHOLE_BYTES)
-            return all(_read(a, payload_a, o, WHOLE_BYTES) == _read(b, payload_b, o, WHOLE_BYTES) for o in offsets)
+        with _open(path) as file, _open(other_path) as other_file:
+            payload, other = find_payload(file), find_payload(other_file)
+            return payload.length == other.length and all(
+                _read(file, payload, offset, WHOLE_BYTES) == _read(other_file, other, offset, WHOLE_BYTES)
+                for offset in range(0, payload.length, WHOLE_BYTES)
+            )
     except OSError:
         return False
 
 
 @contextmanager
 def _open(path: bytes) -> Iterator[int]:
-    """A descriptor: reading at offsets through it costs a quarter of what a file object's seek and read do."""
+    """A file's descriptor. Reading by os.pread takes a quarter of the time that seek and read of a file object take."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         yield file
@@ -68,22 +78,23 @@ def _open(path: bytes) -> Iterator[int]:
         os.close(file)
 
 
-def _sampled(length: int) -> Iterator[tuple[int, int]]:
-    """Offset and size of what is hashed."""
+def _hashed_blocks(length: int) -> Iterator[tuple[int, int]]:
+    """The blocks of a payload of this length that are hashed, by offset and size."""
     if length <= WHOLE_BYTES:
         return iter([(0, length)])
     return (((length - BLOCK_BYTES) * block // (BLOCKS - 1), BLOCK_BYTES) for block in range(BLOCKS))
 
 
 def _read(file: int, payload: Payload, offset: int, size: int) -> bytes:
-    """Bytes of the payload, as if its extents were one."""
+    """Bytes of the payload, counted as if its extents followed each other."""
     if not payload.is_ogg:
-        return _join(file, payload.extents, offset, size)
-    before = min(offset, OGG_NUMBERS.stop)  # a page header may begin before the bytes that are asked for
-    return _blank_page_numbers(_join(file, payload.extents, offset - before, before + size))[before:]
+        return _read_extents(file, payload.extents, offset, size)
+    before = min(offset, OGG_NUMBERS.stop)  # The header of a page may begin so many bytes before the offset.
+    data = _read_extents(file, payload.extents, offset - before, before + size)
+    return _blank_page_numbers(data)[before:]
 
 
-def _join(file: int, extents: Extents, offset: int, size: int) -> bytes:
+def _read_extents(file: int, extents: Extents, offset: int, size: int) -> bytes:
     parts = []
     for start, length in extents:
         if size <= 0:
@@ -98,59 +109,66 @@ def _join(file: int, extents: Extents, offset: int, size: int) -> bytes:
 
 
 def find_payload(file: int) -> Payload:
-    """Where the audio of an open file is. A file that is not understood is all payload."""
+    """Where an open file has its audio. A file whose format is not known is all payload."""
     end = os.fstat(file).st_size
     start = _skip_id3v2(file, end)
-    head = _at(file, start, 16)
+    head = _pread(file, start, 16)
+    is_ogg = head.startswith(OGG_MARK)
     if head.startswith(b"fLaC"):
-        found = _flac(file, start + 4, end)
-    elif head.startswith((b"RIFF", b"RF64", b"FORM")):
-        found = _chunks(file, start + 12, end, b"SSND" if head.startswith(b"FORM") else b"data", head[:4])
+        extents = _find_flac_frames(file, start + 4, end)
+    elif head.startswith((b"RIFF", b"RF64")):
+        extents = _find_chunk(file, start + 12, end, b"data", "little")
+    elif head.startswith(b"FORM"):
+        extents = _find_chunk(file, start + 12, end, b"SSND", "big")
     elif head[4:8] == b"ftyp":
-        found = _mp4(file, end)
-    elif head.startswith(OGG_MARK):
-        found = _ogg(file, start, end)
+        extents = _find_mp4_data(file, end)
+    elif is_ogg:
+        extents = _find_ogg_pages(file, start, end)
     else:
-        found = [(start, _skip_trailing_tags(file, start, end) - start)]
-    payload = Payload(found, is_ogg=head.startswith(OGG_MARK))
+        extents = [(start, _skip_trailing_tags(file, start, end) - start)]
+    payload = Payload(extents, is_ogg)
     return payload if payload.length > 0 else Payload([(0, end)])
 
 
-def _at(file: int, offset: int, size: int) -> bytes:
+def _pread(file: int, offset: int, size: int) -> bytes:
+    """Bytes at an offset. One before the start of the file counts as the start."""
     return os.pread(file, size, max(0, offset))
 
 
 def _skip_id3v2(file: int, end: int) -> int:
+    """The offset behind the ID3v2 tags at the start of a file."""
     start = 0
-    for _ in range(MOST_PARTS):
-        head = _at(file, start, 10)
-        if not head.startswith(b"ID3") or len(head) < 10:
+    for _ in range(MAX_PARTS):
+        head = _pread(file, start, ID3V2_HEADER_BYTES)
+        if not head.startswith(b"ID3") or len(head) < ID3V2_HEADER_BYTES:
             break
         size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-        start += 10 + size + (10 if head[5] & 0x10 else 0)
+        has_footer = head[5] & 0x10
+        start += ID3V2_HEADER_BYTES + size + (ID3V2_HEADER_BYTES if has_footer else 0)
     return start if start < end else 0
 
 
 def _skip_trailing_tags(file: int, start: int, end: int) -> int:
-    """The end of the audio in front of ID3v1 and APEv2 tags, in any order."""
+    """Where the audio ends in front of the ID3v1 and APEv2 tags at the end of a file, which may be in any order."""
     for _ in range(4):
-        if _at(file, end - 128, 3) == b"TAG" and end - 128 >= start:
-            end -= 128
+        if _pread(file, end - ID3V1_BYTES, 3) == b"TAG" and end - ID3V1_BYTES >= start:
+            end -= ID3V1_BYTES
             continue
-        footer = _at(file, end - 32, 32)
-        if not footer.startswith(b"APETAGEX") or len(footer) < 32:
+        footer = _pread(file, end - APE_FOOTER_BYTES, APE_FOOTER_BYTES)
+        if not footer.startswith(b"APETAGEX") or len(footer) < APE_FOOTER_BYTES:
             break
-        size = int.from_bytes(footer[12:16], "little") + (32 if footer[23] & 0x80 else 0)
-        if not 32 <= size <= end - start:
+        has_header = footer[23] & 0x80
+        size = int.from_bytes(footer[12:16], "little") + (APE_FOOTER_BYTES if has_header else 0)
+        if not APE_FOOTER_BYTES <= size <= end - start:
             break
         end -= size
     return end
 
 
-def _flac(file: int, position: int, end: int) -> Extents:
-    """From the first frame on: behind the block that is marked as the last of the metadata."""
-    for _ in range(MOST_PARTS):
-        head = _at(file, position, 4)
+def _find_flac_frames(file: int, position: int, end: int) -> Extents:
+    """The frames of a FLAC file. They follow the block of metadata that is marked as the last one."""
+    for _ in range(MAX_PARTS):
+        head = _pread(file, position, 4)
         if len(head) < 4:
             break
         position += 4 + int.from_bytes(head[1:], "big")
@@ -159,52 +177,54 @@ def _flac(file: int, position: int, end: int) -> Extents:
     return []
 
 
-def _chunks(file: int, position: int, end: int, wanted: bytes, form: bytes) -> Extents:
-    order = "big" if form == b"FORM" else "little"
-    for _ in range(MOST_PARTS):
-        head = _at(file, position, 8)
+def _find_chunk(file: int, position: int, end: int, name: bytes, order: Literal["little", "big"]) -> Extents:
+    """The content of the first chunk of this name in a RIFF or AIFF file, whose sizes have this byte order."""
+    for _ in range(MAX_PARTS):
+        head = _pread(file, position, 8)
         if len(head) < 8:
             break
         size = int.from_bytes(head[4:], order)
-        if head[:4] == wanted:
-            whole = size == 0xFFFFFFFF or position + 8 + size > end
-            return [(position + 8, end - position - 8 if whole else size)]
-        position += 8 + size + size % 2
+        if head[:4] == name:
+            is_to_end = size == UNKNOWN_CHUNK_BYTES or position + 8 + size > end
+            return [(position + 8, end - position - 8 if is_to_end else size)]
+        position += 8 + size + size % 2  # Chunks begin at even offsets.
     return []
 
 
-def _mp4(file: int, end: int) -> Extents:
-    found, position = [], 0
-    for _ in range(MOST_PARTS):
-        head = _at(file, position, 16)
+def _find_mp4_data(file: int, end: int) -> Extents:
+    """The contents of the boxes of an MP4 file that hold media data."""
+    extents, position = [], 0
+    for _ in range(MAX_PARTS):
+        head = _pread(file, position, 16)
         if len(head) < 8:
             break
-        size, body = int.from_bytes(head[:4], "big"), 8
-        if size == 1:
-            size, body = int.from_bytes(head[8:], "big"), 16
-        size = min(size or end, end - position)
-        if size < body:
+        size, header_size = int.from_bytes(head[:4], "big"), 8
+        if size == 1:  # The size needs 64 bits.
+            size, header_size = int.from_bytes(head[8:], "big"), 16
+        size = min(size or end, end - position)  # A size of 0 means that the box goes to the end of the file.
+        if size < header_size:
             break
         if head[4:8] == b"mdat":
-            found.append((position + body, size - body))
+            extents.append((position + header_size, size - header_size))
         position += size
-    return found
+    return extents
 
 
-def _ogg(file: int, position: int, end: int) -> Extents:
-    """From the first page on that ends audio: header pages have the granule position 0 or none."""
-    for _ in range(MOST_PARTS):
-        head = _at(file, position, OGG_PAGE_HEADER_BYTES)
+def _find_ogg_pages(file: int, position: int, end: int) -> Extents:
+    """The pages of an Ogg file from the first one on which audio ends. Those before it hold headers and tags."""
+    for _ in range(MAX_PARTS):
+        head = _pread(file, position, OGG_PAGE_HEADER_BYTES)
         if len(head) < OGG_PAGE_HEADER_BYTES or not head.startswith(OGG_MARK):
             break
-        if int.from_bytes(head[6:14], "little") not in (0, 2**64 - 1):
+        if int.from_bytes(head[6:14], "little") not in (0, OGG_NO_POSITION):
             return [(position, end - position)]
-        position += OGG_PAGE_HEADER_BYTES + head[26] + sum(_at(file, position + OGG_PAGE_HEADER_BYTES, head[26]))
+        segments = head[26]
+        position += OGG_PAGE_HEADER_BYTES + segments + sum(_pread(file, position + OGG_PAGE_HEADER_BYTES, segments))
     return []
 
 
 def _blank_page_numbers(data: bytes) -> bytes:
-    """Retagging an Ogg file renumbers its pages: their numbers and checksums are no part of the audio."""
+    """The data with zeros for the numbers and checksums of its Ogg pages, which change when tags are written."""
     blanked, position = bytearray(data), data.find(OGG_MARK)
     while position >= 0:
         numbers = slice(position + OGG_NUMBERS.start, min(position + OGG_NUMBERS.stop, len(data)))

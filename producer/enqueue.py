@@ -1,22 +1,21 @@
-"""From libraries to queued jobs: scan, plan, queue; a first scan queues while it goes on."""
+"""From folders of music to jobs on the queue: scan, plan, dispatch. A first scan queues jobs while it goes on."""
 
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
-from db import plans, runs, tracks
+from db import models, plans, runs, tracks
 from db.plans import DuplicateCandidate
 from db.session import Database
 from db.types import now
 from producer.audio_hash import same_audio
-from producer.dispatch import FAST_TRACKS, dispatch
+from producer.dispatch import choose_queue, dispatch
 from producer.order import Order
 from producer.scan import FIRST_BATCH, Scan, scan_library
 from settings import GenremillError
 
-HEAD_START_FILES = FIRST_BATCH  # of a first scan are queued before it goes on
-HEAD_START_JOBS = 2  # at the least, of each part that is queued so
+HEAD_START_FILES = FIRST_BATCH  # After so many files a first scan queues jobs for the first time.
+HEAD_START_MIN_JOBS = 2  # How many jobs are made at least each time that a first scan queues some.
 
 log = logging.getLogger(__name__)
 
@@ -24,27 +23,34 @@ log = logging.getLogger(__name__)
 def enqueue(
     database: Database,
     order: Order,
-    progress: Callable[[Scan], None] = lambda scan: None,
+    on_progress: Callable[[Scan], None] = lambda scan: None,
     *,
     followed: bool = False,
 ) -> int:
-    """Scan the order's libraries and queue what has to be analysed. Returns the run's id.
+    """Scan the folders of the order and queue what has to be analysed. Returns the id of the run.
 
-    An unfinished run of the same libraries is taken up again. Nothing is lost when the broker fails on the way: the
-    jobs are in the database, and the next `enqueue`, `run` or reconciliation sends them. Raises GenremillError then,
-    unless the run is followed.
+    If the same folders have an unfinished run with the same model and coverage, it is continued. Otherwise a new run is
+    made. on_progress is called after each transaction of a scan.
+
+    Jobs that the broker does not take are in the database, and sent by the next reconcile. A caller that does not stay
+    with the run (`followed`) gets a GenremillError in that case. Raises OSError when a folder is not there.
     """
-    head_start = HeadStart(database, order)
+    with database.write() as connection:
+        roots = [os.fsencode(root.resolve(strict=True)) for root in order.roots]
+        library_ids = [tracks.put_library(connection, root) for root in roots]
+        is_first_scan = not tracks.has_tracks(connection, library_ids)
+    head_start = HeadStart(database, order, library_ids)
 
-    def scanned(scan: Scan) -> None:
-        progress(scan)
-        head_start.scanned(scan)
+    def on_scan_progress(scan: Scan) -> None:
+        on_progress(scan)
+        if is_first_scan:
+            head_start.update(scan)
 
     for root in order.roots:
-        scan_library(database, root, order.exclude, scanned)
-    run_id = head_start.plan()
+        scan_library(database, root, order.exclude, on_scan_progress)
+    run_id = plan(database, order, library_ids, head_start.run_id)
     try:
-        head_start.dispatch()
+        head_start.dispatch_rest(run_id)
     except GenremillError as error:
         if not followed:
             raise
@@ -53,62 +59,63 @@ def enqueue(
 
 
 class HeadStart:
-    """Queues what a first scan has found while it goes on, each time when there is twice as much.
+    """Plans and queues what a first scan has found while the scan goes on, so that workers can begin.
 
-    A later scan has to end first: until then, what looks new may be a file that was moved.
+    It does so after HEAD_START_FILES files, and then each time that the number of files has doubled. A later scan has
+    to end first. Until then, a file that looks new may be one that was moved and is analysed already.
     """
 
-    def __init__(self, database: Database, order: Order):
-        self._run_id: int | None = None
-        self._database, self._order = database, order
-        self._seen: dict[int, int] = {}  # files, by library
-        self._next = HEAD_START_FILES
-        self._unsent: GenremillError | None = None
-        with database.write() as connection:
-            roots = [os.fsencode(root.resolve(strict=True)) for root in order.roots]
-            self.library_ids = [tracks.put_library(connection, root) for root in roots]
-            self._is_first = not tracks.have_tracks(connection, self.library_ids)
+    def __init__(self, database: Database, order: Order, library_ids: Sequence[int]) -> None:
+        self.run_id: int | None = None  # The run that tracks were queued for. None before the first time.
+        self._database = database
+        self._order = order
+        self._library_ids = library_ids
+        self._files_by_library: dict[int, int] = {}
+        self._next_files = HEAD_START_FILES  # The number of files after which tracks are queued again.
+        self._broker_error: GenremillError | None = None
 
-    def scanned(self, scan: Scan) -> None:
-        """Some files more were looked at. A broker that does not take them does not end the scan."""
-        self._seen[scan.library_id] = scan.seen
-        if self._is_first and self._files >= self._next:
-            self._next = 2 * self._files
-            self.plan()
-            try:
-                self._dispatch()
-            except GenremillError as error:
-                self._unsent = error
-
-    def plan(self) -> int:
-        """Let the run have what was found so far. Returns its id."""
-        self._run_id = plan(self._database, self._order, self.library_ids, self._run_id)
-        return self._run_id
-
-    def dispatch(self) -> None:
-        """Queue the rest. Raises GenremillError when the broker did not take all that there was."""
-        self._dispatch()
-        if self._unsent is not None:
-            raise self._unsent
-
-    def _dispatch(self) -> None:
-        if self._next == HEAD_START_FILES:  # there was no head start
-            dispatch(self._database, self._run_id, self._order)
+    def update(self, scan: Scan) -> None:
+        """Queue what was found if there is enough of it. A broker that does not take it does not end the scan."""
+        self._files_by_library[scan.library_id] = scan.seen
+        if self._files < self._next_files:
             return
-        queue = self._order.queue or ("fast" if self._files <= FAST_TRACKS else "bulk")
-        dispatch(self._database, self._run_id, replace(self._order, queue=queue), HEAD_START_JOBS)
+        self._next_files = 2 * self._files
+        self.run_id = plan(self._database, self._order, self._library_ids, self.run_id)
+        try:
+            self._dispatch(self.run_id)
+        except GenremillError as error:
+            self._broker_error = error
+
+    def dispatch_rest(self, run_id: int) -> None:
+        """Queue what is pending after the scan. Raises GenremillError when the broker did not take all of the run."""
+        if self.run_id is None:
+            dispatch(self._database, run_id, self._order)
+        else:
+            self._dispatch(run_id)
+        if self._broker_error is not None:
+            raise self._broker_error
+
+    def _dispatch(self, run_id: int) -> None:
+        """Queue what is pending, as a part of a scan of which nobody knows how many files it will find."""
+        queue = choose_queue(self._order, self._files)
+        dispatch(self._database, run_id, self._order, queue, HEAD_START_MIN_JOBS)
 
     @property
     def _files(self) -> int:
-        return sum(self._seen.values())
+        """The files that were found so far in all libraries of the order."""
+        return sum(self._files_by_library.values())
 
 
 def plan(database: Database, order: Order, library_ids: Sequence[int], run_id: int | None = None) -> int:
-    """Decide what the run has to analyse: this one, or the unfinished or a new one of the libraries. Returns its id."""
+    """Decide which tracks the run has to analyse. Returns the id of the run.
+
+    run_id: None continues the unfinished run of these libraries, or makes a new one.
+    """
     identity = (order.checkpoint.name, order.checkpoint.version, order.checkpoint.sha256)
     with database.write() as connection:
-        model_id = runs.put_model(connection, *identity)
-        run_id = run_id or runs.open_run(connection, model_id, order.coverage, library_ids, now())
+        model_id = models.put_model(connection, *identity)
+        if run_id is None:
+            run_id = runs.open_run(connection, model_id, order.coverage, library_ids, now())
         plans.plan_run(connection, run_id, order.retry)
         candidates = plans.find_duplicate_candidates(connection, run_id)
         if not candidates:
@@ -119,8 +126,8 @@ def plan(database: Database, order: Order, library_ids: Sequence[int], run_id: i
 
 
 def merge_duplicates(database: Database, run_id: int, candidates: Iterable[DuplicateCandidate]) -> None:
-    """Let one analysis stand for exact copies: equal hashes make candidates, comparing the audio decides."""
-    duplicates = [duplicate for duplicate in candidates if same_audio(duplicate.path, duplicate.leader_path)]
+    """Let one analysis stand for those of the candidates whose audio is the same, byte for byte."""
+    duplicates = [candidate for candidate in candidates if same_audio(candidate.path, candidate.leader_path)]
     with database.write() as connection:
         plans.mark_duplicates(connection, run_id, duplicates)
         runs.finish_runs(connection, now())

@@ -1,4 +1,4 @@
-"""Staying with a run until it is done: what gets lost on the way is queued again."""
+"""Staying with a run until it is done. Meanwhile jobs that get lost are queued again."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,27 +10,36 @@ from producer.dispatch import dispatch
 from producer.order import Order
 from producer.reconcile import reconcile
 
-LOOK_S = 0.5
-RECONCILE_S = 5.0
-COUNTING_SHARE = 20  # counting a large run takes at most a twentieth of the time
+COUNT_INTERVAL_S = 0.5  # Seconds between two counts of the run's tracks, at least.
+COUNT_PAUSE_RATIO = 20  # The pause after a count is at least so many times as long as the count took.
+RECONCILE_INTERVAL_S = 5.0  # Seconds between two checks whether a job was lost, at least.
 
 
 def follow(
-    database: Database, run_id: int, order: Order, poll: Callable[[], None] = lambda: None, look_s: float = LOOK_S
+    database: Database,
+    run_id: int,
+    order: Order,
+    poll: Callable[[], None] = lambda: None,
+    interval_s: float = COUNT_INTERVAL_S,
+    reconcile_interval_s: float = RECONCILE_INTERVAL_S,
 ) -> Iterator[Counts]:
-    """The run's counts about every `look_s` seconds, the last ones when nothing is open; `poll` is called between."""
-    reconcile_at = time.monotonic() + RECONCILE_S
+    """The run's counts, about every `interval_s` seconds. The last ones have no open track.
+
+    poll: called after each count but the last one. reconcile_interval_s: the time between two checks for lost jobs.
+    Raises GenremillError when the broker does not take a job that has to be queued again.
+    """
+    reconcile_at = time.monotonic() + reconcile_interval_s
     while True:
-        began = time.monotonic()
+        count_start = time.monotonic()
         with database.read() as connection:
             counts = runs.count_run(connection, run_id)
-        counting_s = time.monotonic() - began
+        count_s = time.monotonic() - count_start
         yield counts
         if not counts.open:
             return
         poll()
         if time.monotonic() >= reconcile_at:
-            reconcile_at = time.monotonic() + RECONCILE_S
-            dispatch(database, run_id, order)  # duplicates whose original failed
+            reconcile_at = time.monotonic() + reconcile_interval_s
+            dispatch(database, run_id, order)  # Duplicates whose original failed are pending again.
             reconcile(database)
-        time.sleep(max(look_s, COUNTING_SHARE * counting_s))
+        time.sleep(max(interval_s, COUNT_PAUSE_RATIO * count_s))

@@ -1,13 +1,14 @@
-"""What a file's header says: duration, codec, rate and tags, read with mutagen."""
+"""What a file says of itself: duration, codec, sample rate and tags. Its header is read with mutagen."""
 
 import os
 import stat
 from dataclasses import dataclass
+from typing import Protocol
 
 import mutagen
+from mutagen import FileType
 from mutagen.aac import AAC
 from mutagen.aiff import AIFF
-from mutagen.apev2 import APEv2File
 from mutagen.asf import ASF
 from mutagen.flac import FLAC
 from mutagen.monkeysaudio import MonkeysAudio
@@ -20,16 +21,29 @@ from mutagen.trueaudio import TrueAudio
 from mutagen.wave import WAVE
 from mutagen.wavpack import WavPack
 
-LONGEST_TAG = 1000  # characters
-LONGEST_S = 366 * 86_400.0
-MOST = 2**31 - 1  # of a number: what an INTEGER column takes
+MAX_TAG_CHARACTERS = 1000  # A longer tag is cut.
+MAX_DURATION_S = 366 * 86_400.0  # A header that claims more than a year of audio is not believed.
+MAX_INTEGER = 2**31 - 1  # The largest number that a column of type INTEGER takes.
+MAGIC_BYTES = 16  # Bytes at the start of a file that tell its format.
 
-KINDS = {
+Format = type[FileType]
+
+
+class Tags(Protocol):
+    """The tags of a file, in whatever format."""
+
+    def get(self, key: str, /) -> object:
+        """The value of a tag, or None. Raises KeyError or ValueError when the format has no such keys."""
+        ...
+
+
+FORMATS_BY_SUFFIX: dict[str, Format] = {
     ".mp3": MP3, ".mp2": MP3, ".flac": FLAC, ".ogg": OggVorbis, ".oga": OggVorbis, ".opus": OggOpus, ".m4a": MP4,
     ".m4b": MP4, ".mp4": MP4, ".alac": MP4, ".aac": AAC, ".wav": WAVE, ".aif": AIFF, ".aiff": AIFF, ".wma": ASF,
     ".wv": WavPack, ".ape": MonkeysAudio, ".tta": TrueAudio,
 }  # fmt: skip
-MAGIC = (  # where it stands, what it is, and what it may be
+FORMATS_BY_MAGIC: tuple[tuple[int, bytes, tuple[Format, ...]], ...] = (
+    # The offset of the magic bytes, these bytes, and the formats of files that have them, the likeliest first.
     (0, b"fLaC", (FLAC,)),
     (0, b"OggS", (OggVorbis, OggOpus, OggFLAC)),
     (0, b"RIFF", (WAVE,)),
@@ -42,11 +56,11 @@ MAGIC = (  # where it stands, what it is, and what it may be
     (0, b"ID3", (MP3, AAC, FLAC, TrueAudio)),
     (0, b"\xff", (MP3, AAC)),
 )
-CODECS = {
+CODECS: dict[Format, str] = {
     MP3: "mp3", FLAC: "flac", OggFLAC: "flac", OggVorbis: "vorbis", OggOpus: "opus", AAC: "aac", WAVE: "pcm",
     AIFF: "pcm", ASF: "wma", WavPack: "wavpack", MonkeysAudio: "ape", TrueAudio: "tta",
 }  # fmt: skip
-TAG_NAMES = {  # EasyID3 and Vorbis comments, ID3, MP4, ASF, APEv2
+TAG_KEYS = {  # The keys of a tag in Vorbis comments, ID3, MP4, ASF and APEv2.
     "title": ("title", "TIT2", "\xa9nam", "Title"),
     "artist": ("artist", "TPE1", "\xa9ART", "Author", "Artist"),
     "album": ("album", "TALB", "\xa9alb", "WM/AlbumTitle", "Album"),
@@ -56,11 +70,11 @@ TAG_NAMES = {  # EasyID3 and Vorbis comments, ID3, MP4, ASF, APEv2
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of itself; None where it does not."""
+    """What a file says of itself. What it does not say is None."""
 
     duration_s: float | None = None
     codec: str | None = None
-    sample_rate: int | None = None  # Hz
+    sample_rate: int | None = None  # In Hz.
     channels: int | None = None
     title: str | None = None
     artist: str | None = None
@@ -69,79 +83,92 @@ class Header:
 
 
 def read_header(path: bytes) -> Header:
-    """The header of an audio file; all None when nothing can be read from it."""
+    """The header of an audio file, without any values if it cannot be read."""
     try:
         file = _open(path)
-        return Header() if file is None else _facts(file)
-    except Exception:  # mutagen raises what its parsers stumble over; the decoder will say what is wrong
+        return Header() if file is None else _describe(file)
+    except Exception:  # mutagen raises errors of many kinds. The worker that decodes the file will say what is wrong.
         return Header()
 
 
-def _open(path: bytes):
-    """The file, as what its first bytes or, where these may be anything, its suffix says. None: nobody knows it."""
-    by_magic = _kinds_by_magic(path)
-    by_suffix = KINDS.get(os.fsdecode(path[path.rfind(b".") :]).lower())
-    kinds = by_magic if by_magic and by_suffix not in by_magic else (by_suffix, *by_magic)
-    for kind in dict.fromkeys(filter(None, kinds)):
-        try:
-            return kind(os.fsdecode(path))
-        except mutagen.MutagenError:
-            continue
+def _open(path: bytes) -> FileType | None:
+    """Open the file in the first format that fits it, or return None when none does.
+
+    The first bytes of the file are believed more than its suffix. If they fit several formats, the one of the suffix
+    is tried first.
+    """
+    by_magic = _read_formats_by_magic(path)
+    by_suffix = FORMATS_BY_SUFFIX.get(os.fsdecode(path[path.rfind(b".") :]).lower())
+    formats = by_magic if by_magic and by_suffix not in by_magic else (by_suffix, *by_magic)
+    for file_format in dict.fromkeys(formats):
+        if file_format is not None:
+            try:
+                return file_format(os.fsdecode(path))
+            except mutagen.MutagenError:
+                continue
     return None
 
 
-def _kinds_by_magic(path: bytes) -> tuple[type, ...]:
+def _read_formats_by_magic(path: bytes) -> tuple[Format, ...]:
+    """The formats that the first bytes of the file fit. Raises OSError, and ValueError when it is not a file."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise ValueError("not a file")
-        head = os.pread(file, 16, 0)
+        head = os.pread(file, MAGIC_BYTES, 0)
     finally:
         os.close(file)
-    return next((kinds for at, magic, kinds in MAGIC if head.startswith(magic, at)), ())
+    return next((formats for offset, magic, formats in FORMATS_BY_MAGIC if head.startswith(magic, offset)), ())
 
 
-def _facts(file) -> Header:
-    info = file.info
-    duration_s = getattr(info, "length", None)
-    tags = {name: _tag(file.tags, keys) for name, keys in TAG_NAMES.items()}
+def _describe(file: FileType) -> Header:
+    """The header of an open file."""
     return Header(
-        duration_s=float(duration_s) if duration_s and 0 < duration_s <= LONGEST_S else None,
+        duration_s=_believable_duration(getattr(file.info, "length", None)),
         codec=_codec(file),
-        sample_rate=_positive(getattr(info, "sample_rate", None)),
-        channels=_positive(getattr(info, "channels", None)),
-        **tags,
+        sample_rate=_column_integer(getattr(file.info, "sample_rate", None)),
+        channels=_column_integer(getattr(file.info, "channels", None)),
+        **{name: _read_tag(file.tags, keys) for name, keys in TAG_KEYS.items()},
     )
 
 
-def _codec(file) -> str | None:
+def _believable_duration(duration_s: float | None) -> float | None:
+    """The duration in seconds, if it is one that a file may have."""
+    return float(duration_s) if duration_s is not None and 0 < duration_s <= MAX_DURATION_S else None
+
+
+def _codec(file: FileType) -> str | None:
     if isinstance(file, MP4):
-        return "alac" if file.info.codec == "alac" else "aac"
-    if isinstance(file, APEv2File) and type(file) not in CODECS:
-        return None
+        return "alac" if getattr(file.info, "codec", None) == "alac" else "aac"
     return CODECS.get(type(file))
 
 
-def _positive(number) -> int | None:
-    return int(number) if number and 0 < number <= MOST else None
+def _column_integer(number: float | None) -> int | None:
+    """The number as an integer, if it is positive and a column of the database takes it."""
+    return int(number) if number is not None and 0 < number <= MAX_INTEGER else None
 
 
-def _tag(tags, keys: tuple[str, ...]) -> str | None:
-    for key in keys if tags is not None else ():
+def _read_tag(tags: Tags | None, keys: tuple[str, ...]) -> str | None:
+    """The text of the first of these tags that the file has."""
+    if tags is None:
+        return None
+    for key in keys:
         try:
             value = tags.get(key)
-        except (KeyError, ValueError):  # Vorbis comments refuse keys that are not ASCII
+        except (KeyError, ValueError):  # Vorbis comments refuse a key that is not ASCII.
             continue
         if value:
-            return _clean(value)
+            return clean_tag(value)
     return None
 
 
-def _clean(value) -> str | None:
+def clean_tag(value: object) -> str | None:
+    """A tag as one line of printable text of limited length, or None when nothing is left of it.
+
+    mutagen gives some tags as text, some as a list of texts, and those of ID3 as objects that have such a list.
+    """
     value = getattr(value, "genres", None) or getattr(value, "text", value)
     parts = value if isinstance(value, list | tuple) else [value]
     text = "; ".join(str(part) for part in parts)
-    if not text.isprintable():
-        text = "".join(char for char in text if char.isprintable())
-    text = text.strip()
-    return text.encode("utf-8", "replace").decode()[:LONGEST_TAG] or None
+    printable = "".join(char for char in text if char.isprintable())  # Lone surrogates are not printable either.
+    return printable.strip()[:MAX_TAG_CHARACTERS] or None

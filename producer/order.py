@@ -1,4 +1,4 @@
-"""What a user asks for, and its checks."""
+"""What a user asks for, and whether it can be done."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,24 +10,28 @@ from worker.models.checkpoints import Checkpoint
 
 @dataclass(frozen=True)
 class Order:
-    """What a user asks for: these folders with this model."""
+    """What a user asks for: to analyse these folders with this model."""
 
-    roots: tuple[Path, ...]
-    checkpoint: Checkpoint
-    coverage: str
-    exclude: tuple[str, ...] = ()
-    most_tracks: int = 64  # in a job
-    queue: str | None = None  # None: fast for small orders, bulk for others
-    retry: bool = False  # what failed before, too
+    roots: tuple[Path, ...]  # As check_roots gives them.
+    checkpoint: Checkpoint  # The model's weights.
+    coverage: str  # "regions" or "full".
+    exclude: tuple[str, ...] = ()  # Globs of names and relative paths to leave out.
+    job_tracks: int = 64  # The number of tracks in a job, at most.
+    queue: str | None = None  # None: "fast" for a small order, "bulk" for others.
+    retry: bool = False  # Whether tracks that failed before are analysed again.
 
 
 def check_roots(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """The folders, absolute, without those inside another one. Raises GenremillError for one that is not there."""
-    roots = []
+    """The folders as absolute paths, each once, without folders that lie in another one of them.
+
+    Symbolic links are resolved. Raises GenremillError for a path that is not there or is not a folder.
+    """
+    roots: list[Path] = []
     for path in paths:
         if not path.exists():
             raise GenremillError(f"{path} does not exist: give a folder of music")
         if not path.is_dir():
             raise GenremillError(f"{path} is not a folder: give the folder it is in")
         roots.append(path.resolve())
-    return tuple(dict.fromkeys(root for root in roots if not any(other in root.parents for other in roots)))
+    outermost = [root for root in roots if not any(other in root.parents for other in roots)]
+    return tuple(dict.fromkeys(outermost))

@@ -1,46 +1,54 @@
-"""Tracks into jobs of bounded and about equal cost. Pure."""
+"""How tracks are divided into jobs of about equal cost.
+
+The cost of a track is given in seconds of audio that have to be decoded.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from db.jobs import PendingTrack
 
-REGIONS_AUDIO_S = 34.2  # three regions of 11.4 s are decoded of a longer track
-UNKNOWN_AUDIO_S = 240.0  # a track whose header says nothing
-OVERHEAD_AUDIO_S = 5.0  # opening a file costs about as much as decoding this
-MOST_AUDIO_S = 3600.0  # of a job, unless a single track is longer
-FEWEST_JOBS = 16  # a small order is cut into at least so many jobs, so that several workers share it
-FEWEST_TRACKS = 16  # of a job that is small for that reason
+REGIONS_AUDIO_S = 34.2  # Under the coverage "regions", three regions of 11.4 s are decoded of a longer track.
+UNKNOWN_AUDIO_S = 240.0  # The assumed length of a track whose header says nothing about it.
+OVERHEAD_AUDIO_S = 5.0  # Opening a file costs about as much as decoding this much audio.
+MAX_JOB_AUDIO_S = 3600.0  # The cost of a job at most, unless it consists of one track.
+MIN_JOBS = 16  # A small order is divided into at least this many jobs, so that several workers share it.
+MIN_JOB_TRACKS = 16  # But no job is made smaller than this for that reason.
 
 
 @dataclass(frozen=True)
 class JobBatch:
-    """Tracks for one job."""
+    """The tracks of one job."""
 
     track_ids: tuple[int, ...]
-    audio_s: float
+    audio_s: float  # Their cost.
 
 
 def partition(
-    tracks: Sequence[PendingTrack], coverage: str, most_tracks: int, fewest_jobs: int = FEWEST_JOBS
+    tracks: Sequence[PendingTrack], coverage: str, max_tracks: int, min_jobs: int = MIN_JOBS
 ) -> Iterator[JobBatch]:
-    """Cut the tracks, the most costly first, into buckets of at most `most_tracks` and MOST_AUDIO_S."""
-    most = max(min(most_tracks, FEWEST_TRACKS), min(most_tracks, -(-len(tracks) // fewest_jobs)))
-    ids: list[int] = []
-    total = 0.0
-    for track in sorted(tracks, key=lambda track: -audio_s(track, coverage)):
-        cost = audio_s(track, coverage)
-        if ids and (len(ids) == most or total + cost > MOST_AUDIO_S):
-            yield JobBatch(tuple(ids), total)
-            ids, total = [], 0.0
-        ids.append(track.id)
-        total += cost
-    if ids:
-        yield JobBatch(tuple(ids), total)
+    """Divide the tracks into jobs, the most costly tracks first.
+
+    A job has at most `max_tracks` tracks, and costs at most MAX_JOB_AUDIO_S. Where the tracks are few, jobs are made
+    smaller until there are `min_jobs` of them, or until they have MIN_JOB_TRACKS tracks.
+    """
+    shared_tracks = -(-len(tracks) // min_jobs)  # Rounded up.
+    limit = min(max_tracks, max(MIN_JOB_TRACKS, shared_tracks))
+    track_ids: list[int] = []
+    total_s = 0.0
+    for track in sorted(tracks, key=lambda track: audio_s(track, coverage), reverse=True):
+        cost_s = audio_s(track, coverage)
+        if track_ids and (len(track_ids) == limit or total_s + cost_s > MAX_JOB_AUDIO_S):
+            yield JobBatch(tuple(track_ids), total_s)
+            track_ids, total_s = [], 0.0
+        track_ids.append(track.id)
+        total_s += cost_s
+    if track_ids:
+        yield JobBatch(tuple(track_ids), total_s)
 
 
 def audio_s(track: PendingTrack, coverage: str) -> float:
-    """Seconds of audio that a track costs."""
+    """The cost of a track, in seconds of audio."""
     duration_s = track.duration_s if track.duration_s is not None else UNKNOWN_AUDIO_S
     decoded_s = duration_s if coverage == "full" else min(duration_s, REGIONS_AUDIO_S)
     return decoded_s + OVERHEAD_AUDIO_S

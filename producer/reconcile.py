@@ -1,51 +1,67 @@
-"""What the queue lost, or a dead worker held, is queued again: the rows are the truth."""
+"""Jobs that lost their message or their worker are queued again. The rows in SQL say what has to be done.
+
+Celery sends messages through kombu. So they are read from Redis in the form in which kombu stores them.
+"""
 
 import json
 from collections.abc import Sequence
 
-from db import jobs
+from redis import Redis
+
+from db import jobs, lost_jobs
 from db.session import Database
 from db.types import now
 from producer.dispatch import send
 from worker.celery import QUEUES, app
 
-PAGE = 1000  # messages read at a time
+PAGE_MESSAGES = 1000  # How many messages are read from Redis at a time.
 
 
-def reconcile(database: Database, dead: Sequence[str] = ()) -> int:
-    """Send the ids of all queued jobs that have no message. Returns how many. Sending one too many is harmless: the
-    claim decides.
+def reconcile(database: Database, dead_workers: Sequence[str] = ()) -> int:
+    """Send a message for each queued job that has none. Returns how many were sent.
 
-    `dead`: the node names of workers known to be dead; what they held is taken back at once, and since Redis still
-    counts their messages as delivered, those count for nothing.
+    One message too many does no harm, since claiming the job decides who runs it.
+
+    dead_workers: node names of workers that are known to be dead. Their jobs are taken back at once. Redis takes the
+    messages that they held for delivered, so no delivered message counts then.
     """
     with database.write() as connection:
-        jobs.take_back_lapsed(connection, now())
-        for node in dead:
-            jobs.release_leases(connection, node, now())
-        queued = jobs.read_queued(connection)
-    if not queued:
+        lost_jobs.take_back_lapsed_jobs(connection, now())
+        for worker in dead_workers:
+            lost_jobs.take_back_worker_jobs(connection, worker, now())
+        queues = jobs.read_queued_jobs(connection)
+    if not queues:
         return 0
-    there = messages(with_delivered=not dead)
-    lost = {job_id: queue for job_id, queue in queued.items() if job_id not in there}
-    send(lost)
-    return len(lost)
+    with_message = read_job_ids(with_delivered=not dead_workers)
+    without_message = {job_id: queue for job_id, queue in queues.items() if job_id not in with_message}
+    send(without_message)
+    return len(without_message)
 
 
-def messages(with_delivered: bool = True) -> set[str]:
-    """The ids of the jobs whose message waits in Redis, or is delivered to a worker that has not acknowledged it."""
+def read_job_ids(with_delivered: bool = True, page_messages: int = PAGE_MESSAGES) -> set[str]:
+    """The ids of the jobs that have a message waiting in Redis.
+
+    with_delivered: also those whose message is delivered to a worker that has not acknowledged it yet.
+    page_messages: how many messages are read at a time.
+    """
     with app.connection_for_read() as connection:
         channel = connection.default_channel
-        client = channel.client
+        redis = channel.client
         keys = [channel._q_for_pri(queue, priority) for queue in QUEUES for priority in channel.priority_steps]
-        ids = set().union(*(_waiting(client, key) for key in keys))
+        job_ids = {job_id for key in keys for job_id in _read_waiting(redis, key, page_messages)}
         if with_delivered:
-            ids.update(json.loads(held)[0]["headers"]["id"] for held in client.hvals(channel.unacked_key))
-        return ids
+            job_ids.update(_job_id(json.loads(delivered)[0]) for delivered in redis.hvals(channel.unacked_key))
+    return job_ids
 
 
-def _waiting(client, key: str) -> set[str]:
-    ids = set()
-    for start in range(0, client.llen(key), PAGE):
-        ids.update(json.loads(message)["headers"]["id"] for message in client.lrange(key, start, start + PAGE - 1))
-    return ids
+def _read_waiting(redis: Redis, key: str, page_messages: int) -> set[str]:
+    """The ids of the jobs whose messages are in the list at this key."""
+    job_ids: set[str] = set()
+    for start in range(0, redis.llen(key), page_messages):
+        page = redis.lrange(key, start, start + page_messages - 1)
+        job_ids.update(_job_id(json.loads(message)) for message in page)
+    return job_ids
+
+
+def _job_id(message: dict[str, dict[str, str]]) -> str:
+    return message["headers"]["id"]

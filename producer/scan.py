@@ -1,4 +1,4 @@
-"""Folders into track rows. Incremental: a file whose size and mtime are known is not opened."""
+"""A scan brings the tracks of a library up to date with its folder. A file that has not changed is not opened."""
 
 import os
 import time
@@ -11,97 +11,90 @@ from pathlib import Path
 
 from db import tracks
 from db.session import Database
+from db.tracks import KnownTrack, TrackFacts
 from db.types import now
 from producer.audio_hash import audio_hash
 from producer.metadata import read_header
 from producer.walk import Found, Unreadable, walk
 
-BATCH = 500  # files to a transaction, once so many are there; the first have fewer, so that work can begin
-FIRST_BATCH = 16
-READERS = 8  # threads that read headers from slow storage: they wait for it, not for each other
-WAITING = 2.0  # wall time over CPU time from which storage is slow
+FIRST_BATCH = 16  # Files in the first transaction. Each one after it has twice as many, so that work can begin early.
+MAX_BATCH = 500  # Files in a transaction at most.
+READER_THREADS = 8  # Threads that read files of slow storage, most of whose time is spent waiting for it.
+SLOW_RATIO = 2.0  # Storage counts as slow when reading files takes this many times longer than the CPU is used.
 
 
 @dataclass
 class Scan:
-    """What a scan of a library saw, in files."""
+    """What a scan of a library has seen so far, in files."""
 
     library_id: int
     seen: int = 0
     new: int = 0
     changed: int = 0
-    moved: int = 0
+    moved: int = 0  # Of the new and missing ones, those that turned out to be the same file.
     missing: int = 0
-    unreadable: tuple[tuple[bytes, str], ...] = ()
+    unreadable: tuple[tuple[bytes, str], ...] = ()  # Files and folders below the root, each with the reason.
 
 
 def scan_library(
-    database: Database, root: Path, exclude: Sequence[str] = (), progress: Callable[[Scan], None] = lambda scan: None
+    database: Database,
+    root: Path,
+    exclude: Sequence[str] = (),
+    on_progress: Callable[[Scan], None] = lambda scan: None,
 ) -> Scan:
-    """Bring the tracks of the library at this folder up to date. Raises OSError when the folder is not there."""
-    absolute = os.fsencode(root.resolve(strict=True))
-    began = now()
+    """Bring the tracks of the library at this folder up to date.
+
+    exclude: globs of names and relative paths to leave out. on_progress is called after each transaction.
+    Raises OSError when the folder is not there.
+    """
+    root = root.resolve(strict=True)
+    started_at = now()
     with database.write() as connection:
-        scan = Scan(tracks.put_library(connection, absolute))
-    with ThreadPoolExecutor(READERS, "header") as pool:
-        readers = Readers(pool)
-        for batch in _batches(walk(root.resolve(), exclude)):
-            found = [entry for entry in batch if isinstance(entry, Found)]
-            scan.unreadable += tuple((e.path, e.reason) for e in batch if isinstance(e, Unreadable))
-            _store(database, scan, absolute, found, readers)
-            progress(scan)
+        scan = Scan(tracks.put_library(connection, os.fsencode(root)))
+    with ThreadPoolExecutor(READER_THREADS, "header") as threads:
+        reader = FileReader(os.fsencode(root), threads)
+        for batch in _batches(walk(root, exclude)):
+            scan.unreadable += tuple((entry.path, entry.reason) for entry in batch if isinstance(entry, Unreadable))
+            _store(database, scan, [entry for entry in batch if isinstance(entry, Found)], reader)
+            on_progress(scan)
     with database.write() as connection:
-        scan.missing = tracks.mark_missing(connection, scan.library_id, began, [path for path, _ in scan.unreadable])
-        scan.moved = tracks.move_tracks(connection, scan.library_id, began)
+        unreadable = [path for path, _ in scan.unreadable]
+        scan.missing = tracks.mark_missing(connection, scan.library_id, started_at, unreadable)
+        scan.moved = tracks.join_moved_tracks(connection, scan.library_id, started_at)
     return scan
 
 
-class Readers:
-    """Reads files one after the other while storage is fast, since threads would only wait for the interpreter; in
-    threads when the last batch took much longer than it used the CPU."""
-
-    def __init__(self, pool: ThreadPoolExecutor):
-        self._pool, self._slow = pool, False
-
-    def read(self, root: bytes, files: Sequence[Found]) -> list[dict]:
-        """The rows of these files."""
-        began, cpu_began = time.perf_counter(), time.process_time()
-        rows = list((self._pool.map if self._slow else map)(partial(_read, root), files))
-        spent_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
-        self._slow = spent_s > WAITING * cpu_s
-        return rows
-
-
 def _batches(entries: Iterator[Found | Unreadable]) -> Iterator[list[Found | Unreadable]]:
+    """The entries in lists that grow from FIRST_BATCH to MAX_BATCH."""
     size = FIRST_BATCH
     while batch := list(islice(entries, size)):
         yield batch
-        size = min(2 * size, BATCH)
+        size = min(2 * size, MAX_BATCH)
 
 
-def _store(database: Database, scan: Scan, root: bytes, found: Sequence[Found], readers: Readers) -> None:
-    paths = [file.path for file in found]
+def _store(database: Database, scan: Scan, files: Sequence[Found], reader: "FileReader") -> None:
+    """Read those of the files that are new or changed, and enter all of them in one transaction."""
+    paths = [file.path for file in files]
     with database.read() as connection:
-        known = tracks.read_known(connection, scan.library_id, paths)
-    fresh = [file for file in found if not _is_known(file, known.get(file.path))]
-    rows = readers.read(root, fresh)
+        known = tracks.read_known_tracks(connection, scan.library_id, paths)
+    to_read = [file for file in files if not _is_unchanged(file, known.get(file.path))]
+    facts = reader.read(to_read)
     with database.write() as connection:
-        known = tracks.lock_known(connection, scan.library_id, paths)  # another scan may have come first
-        new = [row for row in rows if row["path"] not in known]
-        changed = [{**row, "id": known[row["path"]].id} for row in rows if row["path"] in known]
-        same = set(paths) - {file.path for file in fresh}
-        if new:
-            tracks.insert_tracks(connection, scan.library_id, new, now())
-        if changed:
-            tracks.update_tracks(connection, changed, now())
-        if same:
-            tracks.touch_tracks(connection, [known[path].id for path in same], now())
-    scan.seen += len(found)
+        known = tracks.lock_known_tracks(connection, scan.library_id, paths)  # Another scan may have been faster.
+        new = [file for file in facts if file.path not in known]
+        changed = [(known[file.path].id, file) for file in facts if file.path in known]
+        unchanged = set(paths) - {file.path for file in to_read}
+        tracks.insert_tracks(connection, scan.library_id, new, now())
+        tracks.update_tracks(connection, changed, now())
+        if unchanged:
+            tracks.touch_tracks(connection, [known[path].id for path in unchanged], now())
+    scan.seen += len(files)
     scan.new += len(new)
     scan.changed += len(changed)
 
 
-def _is_known(file: Found, known: tracks.KnownTrack | None) -> bool:
+def _is_unchanged(file: Found, known: KnownTrack | None) -> bool:
+    """Whether the file need not be read again. One that could not be read before is tried again."""
     return (
         known is not None
         and known.audio_hash is not None
@@ -109,24 +102,54 @@ def _is_known(file: Found, known: tracks.KnownTrack | None) -> bool:
     )
 
 
-def _read(root: bytes, file: Found) -> dict:
+def read_facts(root: bytes, file: Found) -> TrackFacts:
+    """What the database keeps of a file of the library with this root."""
     path = root + b"/" + file.path
     header = read_header(path)
     try:
-        identity = audio_hash(path)
-    except OSError:  # the worker will say what is wrong with it
-        identity = None
-    return {
-        "path": file.path,
-        "size_bytes": file.size_bytes,
-        "mtime_ns": file.mtime_ns,
-        "audio_hash": identity,
-        "duration_s": header.duration_s,
-        "codec": header.codec,
-        "sample_rate": header.sample_rate,
-        "channels": header.channels,
-        "title": header.title,
-        "artist": header.artist,
-        "album": header.album,
-        "tagged_genre": header.genre,
-    }
+        hash_of_audio = audio_hash(path)
+    except OSError:  # The worker that analyses the file will say what is wrong with it.
+        hash_of_audio = None
+    return TrackFacts(
+        path=file.path,
+        size_bytes=file.size_bytes,
+        mtime_ns=file.mtime_ns,
+        audio_hash=hash_of_audio,
+        duration_s=header.duration_s,
+        codec=header.codec,
+        sample_rate=header.sample_rate,
+        channels=header.channels,
+        title=header.title,
+        artist=header.artist,
+        album=header.album,
+        tagged_genre=header.genre,
+    )
+
+
+class FileReader:
+    """Reads what the database keeps of files.
+
+    While storage is fast, the files are read one after the other, since threads would only wait for Python's
+    interpreter. After a batch that was slow, the next one is read by several threads.
+    """
+
+    def __init__(
+        self,
+        root: bytes,
+        threads: ThreadPoolExecutor,
+        read_facts: Callable[[bytes, Found], TrackFacts] = read_facts,
+    ) -> None:
+        """`read_facts` reads one file of the library with this root. It is called in any of the threads."""
+        self._root = root
+        self._threads = threads
+        self._read_facts = read_facts
+        self._is_slow = False
+
+    def read(self, files: Sequence[Found]) -> list[TrackFacts]:
+        """The facts of these files, in their order."""
+        wall_start, cpu_start = time.perf_counter(), time.process_time()
+        map_files = self._threads.map if self._is_slow else map
+        facts = list(map_files(partial(self._read_facts, self._root), files))
+        wall_s, cpu_s = time.perf_counter() - wall_start, time.process_time() - cpu_start
+        self._is_slow = wall_s > SLOW_RATIO * cpu_s
+        return facts

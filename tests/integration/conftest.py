@@ -1,8 +1,9 @@
-"""The app at a real Redis."""
+"""The app at a real Redis, and a database with two of everything."""
 
 import pytest
 import redis
 
+from tests.integration.world import make_world
 from worker.celery import app
 
 
@@ -20,3 +21,9 @@ def broker(redis_url):
 
 def _forget_connections():
     app._after_fork()
+
+
+@pytest.fixture
+def world(database):
+    """The database of tests.integration.world."""
+    return make_world(database)

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from db import jobs, plans, runs, tracks
+from db import jobs, models, plans, runs, tracks
 from db.jobs import ClaimedJob
 from db.outcomes import Outcome, record_outcomes
 from db.session import Database
+from db.tracks import TrackFacts
 from db.types import now
 
 GENRES = (("rock", "genre"), ("jazz", "genre"), ("happy", "mood"))
@@ -13,20 +14,24 @@ GENRES = (("rock", "genre"), ("jazz", "genre"), ("happy", "mood"))
 
 def put_tracks(database: Database, hashes: Sequence[str | None], root: bytes = b"/music") -> int:
     """A library with a track for each of these hashes. Returns its id."""
-    rows = [
-        {"path": b"%03d.mp3" % index, "size_bytes": 1, "mtime_ns": 1, "audio_hash": hash_, "duration_s": 240.0}
-        for index, hash_ in enumerate(hashes)
-    ]
+    facts = [TrackFacts(b"%03d.mp3" % index, 1, 1, hash_, duration_s=240.0) for index, hash_ in enumerate(hashes)]
     with database.write() as connection:
         library_id = tracks.put_library(connection, root)
-        tracks.insert_tracks(connection, library_id, rows, now())
+        tracks.insert_tracks(connection, library_id, facts, now())
     return library_id
 
 
-def plan(database: Database, *library_ids: int, coverage: str = "regions", weights: str = "w", retry=False) -> int:
+def plan(
+    database: Database,
+    *library_ids: int,
+    coverage: str = "regions",
+    weights: str = "w",
+    retry: bool = False,
+    model: str = "model",
+) -> int:
     """A planned run. Returns its id."""
     with database.write() as connection:
-        model_id = runs.put_model(connection, "model", "1", weights)
+        model_id = models.put_model(connection, model, "1", weights)
         run_id = runs.open_run(connection, model_id, coverage, library_ids, now())
         plans.plan_run(connection, run_id, retry)
     return run_id
@@ -35,7 +40,7 @@ def plan(database: Database, *library_ids: int, coverage: str = "regions", weigh
 def put_job(database: Database, run_id: int) -> str:
     """A job of all that is pending. Returns its id."""
     with database.write() as connection:
-        pending = jobs.read_pending(connection, run_id, 1000)
+        pending = jobs.read_pending_tracks(connection, run_id, 1000)
         return jobs.insert_job(connection, run_id, [track.id for track in pending], 100.0, "bulk", now())
 
 
@@ -45,14 +50,16 @@ def claim(database: Database, job_id: str, worker: str = "a", lease_s: float = 6
         return jobs.claim_job(connection, job_id, worker, lease_s, now())
 
 
-def outcomes(database: Database, job: ClaimedJob, probability: float = 0.5, error: str | None = None) -> list[Outcome]:
+def outcomes(
+    database: Database, job: ClaimedJob, probability: float = 0.5, error: str | None = None, genres=GENRES
+) -> list[Outcome]:
     """An outcome for each track of the job: the same for all."""
     with database.write() as connection:
-        ids = jobs.put_genres(connection, job.model_id, GENRES, "{}")
+        ids = models.put_genres(connection, job.model_id, genres, "{}")
     scores = (
         {}
         if error
-        else {"genre_ids": tuple(ids[name] for name, _ in GENRES), "probabilities": (probability, 0.25, 0.125)}
+        else {"genre_ids": tuple(ids[name] for name, _ in genres), "probabilities": (probability, 0.25, 0.125)}
     )
     failure = {"error_code": error, "error_detail": f"it is {error}"} if error else {}
     common = {"job_id": job.id, "model_id": job.model_id, "coverage": job.coverage, "device": "cpu", "amp": False}

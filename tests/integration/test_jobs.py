@@ -1,4 +1,4 @@
-"""Jobs: claimed by one, written once, taken back from the dead."""
+"""Jobs: one worker claims each, outcomes are stored once, dead workers lose theirs."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from db import jobs, plans, runs
+from db import jobs, lost_jobs, models, plans, runs
 from db.outcomes import record_outcomes
 from db.types import now
 from tests.integration.rows import analyse, claim, counts, finish, outcomes, plan, put_job, put_tracks, record, rows
@@ -92,9 +92,9 @@ def test_handing_back_is_not_an_attempt(database, run_id, job_id):
 def test_a_new_worker_takes_back_what_its_name_held(database, run_id, job_id):
     claim(database, job_id, "a")
     with database.write() as connection:
-        assert jobs.release_leases(connection, "b", now()) == []
-        assert jobs.release_leases(connection, "a", now()) == [job_id]
-        assert jobs.read_queued(connection) == {job_id: "bulk"}
+        assert lost_jobs.take_back_worker_jobs(connection, "b", now()) == []
+        assert lost_jobs.take_back_worker_jobs(connection, "a", now()) == [job_id]
+        assert jobs.read_queued_jobs(connection) == {job_id: "bulk"}
     assert counts(database, run_id) == {"found": 4, "queued": 4}
 
 
@@ -102,7 +102,7 @@ def lose(database, job_id) -> None:
     """A worker takes the job and dies."""
     assert claim(database, job_id, "a", lease_s=-1) is not None
     with database.write() as connection:
-        assert jobs.take_back_lapsed(connection, now() + timedelta(seconds=1)) == [job_id]
+        assert lost_jobs.take_back_lapsed_jobs(connection, now() + timedelta(seconds=1)) == [job_id]
 
 
 def test_a_job_that_is_lost_twice_is_split_and_the_killer_quarantined(database, run_id, job_id):
@@ -184,7 +184,7 @@ def test_what_is_recorded_while_its_job_is_split_stays(database, run_id, job_id)
 
 def take_back(database) -> list[str]:
     with database.write() as connection:
-        return jobs.take_back_lapsed(connection, now() + timedelta(seconds=1))
+        return lost_jobs.take_back_lapsed_jobs(connection, now() + timedelta(seconds=1))
 
 
 def test_a_worker_that_comes_late_does_not_write_into_the_jobs_that_followed(database, run_id, job_id):
@@ -266,7 +266,7 @@ def test_writing_outcomes_does_not_read_whole_tables(database, job_id):
 def test_a_model_may_have_more_genres_than_a_statement_takes_values(database, job_id):
     job = claim(database, job_id)
     with database.write() as connection:
-        ids = jobs.put_genres(connection, job.model_id, [(f"g{number}", "genre") for number in range(7000)], "{}")
+        ids = models.put_genres(connection, job.model_id, [(f"g{number}", "genre") for number in range(7000)], "{}")
     genre_ids = tuple(ids.values())
     entries = [replace(o, genre_ids=genre_ids, probabilities=(0.5,) * 7000) for o in outcomes(database, job)]
     assert record(database, entries) == 4

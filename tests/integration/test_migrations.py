@@ -1,4 +1,4 @@
-"""The database as it is made, and who cannot have one."""
+"""How a database is made or migrated, and addresses that are none."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What people are told."""
+"""Results, genres, errors and runs, as people ask for them."""
 
 import pytest
 
@@ -19,9 +19,9 @@ def analysed(database):
     return database
 
 
-def results(database, limit=None, **filter) -> list[tuple]:
+def results(database, **filter) -> list[tuple]:
     with database.read() as connection:
-        found = reports.read_results(connection, Filter(**filter), limit)
+        found = reports.read_results(connection, Filter(**filter))
     return [(row["path"], row["genre"], row["probability"], row["rank"]) for row in found]
 
 
@@ -52,7 +52,7 @@ def test_how_the_collection_divides(analysed):
 
 def test_what_failed(analysed):
     with analysed.read() as connection:
-        (error,) = reports.read_errors(connection, None)
+        (error,) = reports.read_errors(connection, Filter())
     assert (error["path"], error["code"], error["detail"]) == (b"/bad/000.mp3", "silent", "it is silent")
 
 
@@ -120,9 +120,9 @@ def test_errors_of_a_run_and_no_more_than_wanted(database):
         run_id = plan(database, put_tracks(database, [root.decode() + "1", root.decode() + "2"], root))
         analyse(database, run_id, error="undecodable")
     with database.read() as connection:
-        assert len(reports.read_errors(connection, None)) == 4
-        assert len(reports.read_errors(connection, 3)) == 3
-        found = reports.read_errors(connection, None, run_id)
+        assert len(reports.read_errors(connection, Filter())) == 4
+        assert len(reports.read_errors(connection, Filter(limit=3))) == 3
+        found = reports.read_errors(connection, Filter(), run_id)
     assert [(row["path"], row["status"], row["attempts"]) for row in found] == [
         (b"/b/000.mp3", "failed", 1),
         (b"/b/001.mp3", "failed", 1),

@@ -3,7 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-from db import plans, runs, tracks
+from db import models, plans, runs, tracks
+from db.tracks import TrackFacts
 from db.types import now
 from producer.enqueue import merge_duplicates
 from tests.integration.rows import analyse, claim, counts, outcomes, plan, put_job, put_tracks, record, rows
@@ -103,7 +104,7 @@ def mark(database, run_id) -> None:
         plans.mark_duplicates(connection, run_id, plans.find_duplicate_candidates(connection, run_id))
 
 
-def test_twins_have_one_leader_and_no_chains(database):
+def test_copies_have_one_leader_and_no_chains(database):
     run_id = plan(database, put_tracks(database, ["x", "x", "y", "x", None, None]))
     assert duplicates(database, run_id) == [(2, 1), (4, 1)]
 
@@ -152,8 +153,7 @@ def test_new_tracks_join_the_unfinished_run(database):
     run_id = plan(database, library)
     put_job(database, run_id)
     with database.write() as connection:
-        row = {"path": b"new.mp3", "size_bytes": 1, "mtime_ns": 1, "audio_hash": "b", "duration_s": 1.0}
-        tracks.insert_tracks(connection, library, [row], now())
+        tracks.insert_tracks(connection, library, [TrackFacts(b"new.mp3", 1, 1, "b", duration_s=1.0)], now())
     assert plan(database, library) == run_id
     assert counts(database, run_id) == {"found": 2, "queued": 1, "pending": 1}
 
@@ -206,10 +206,9 @@ def test_equal_hashes_are_not_enough_to_share_an_analysis(database, tmp_path):
     names = ("one.mp3", "copy.mp3", "other.mp3")
     for name, content in zip(names, (b"same", b"same", b"else"), strict=True):
         (tmp_path / name).write_bytes(content * 100)
-    rows_ = [{"path": name.encode(), "size_bytes": 400, "mtime_ns": 1, "audio_hash": "x"} for name in names]
     with database.write() as connection:
         library = tracks.put_library(connection, bytes(tmp_path))
-        tracks.insert_tracks(connection, library, rows_, now())
+        tracks.insert_tracks(connection, library, [TrackFacts(name.encode(), 400, 1, "x") for name in names], now())
     run_id = plan(database, library)
     with database.read() as connection:
         candidates = plans.find_duplicate_candidates(connection, run_id)
@@ -241,7 +240,7 @@ def test_producers_that_start_at_once_enter_a_library_and_a_model_once(database)
         together.wait(10)
         with database.write() as connection:
             library = tracks.put_library(connection, b"/music")
-            return library, runs.put_model(connection, "model", "1", "w")
+            return library, models.put_model(connection, "model", "1", "w")
 
     with ThreadPoolExecutor(6) as pool:
         assert len(set(pool.map(put, range(6)))) == 1

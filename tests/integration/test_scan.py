@@ -1,4 +1,4 @@
-"""Folders into rows, again and again."""
+"""A scan brings the rows of tracks up to date with the folder, however often it is repeated."""
 
 import ctypes
 import itertools
@@ -14,7 +14,7 @@ import pytest
 
 from db.paths import path_bytes
 from genremill.sample.encode import write_track
-from producer.scan import BATCH, scan_library
+from producer.scan import MAX_BATCH, scan_library
 from tests.integration.rows import analyse, claim, counts, outcomes, plan, put_job, record, rows
 
 
@@ -218,13 +218,13 @@ def test_a_root_of_an_odd_name(database, originals, tmp_path):
 
 
 def test_more_files_than_a_transaction_holds(database, tmp_path):
-    for index in range(BATCH + 1):
+    for index in range(MAX_BATCH + 1):
         (tmp_path / f"{index}.mp3").touch()
     seen = []
-    assert scan_library(database, tmp_path, progress=lambda so_far: seen.append(so_far.seen)).new == BATCH + 1
-    assert seen[-1] == BATCH + 1
-    assert max(b - a for a, b in itertools.pairwise([0, *seen])) <= BATCH
-    assert rows(database, "SELECT count(*) FROM track") == [(BATCH + 1,)]
+    assert scan_library(database, tmp_path, on_progress=lambda so_far: seen.append(so_far.seen)).new == MAX_BATCH + 1
+    assert seen[-1] == MAX_BATCH + 1
+    assert max(b - a for a, b in itertools.pairwise([0, *seen])) <= MAX_BATCH
+    assert rows(database, "SELECT count(*) FROM track") == [(MAX_BATCH + 1,)]
 
 
 VERSION_3 = 0x20080522

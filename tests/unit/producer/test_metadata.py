@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from genremill.sample.encode import write_track
-from producer.metadata import Header, read_header
+from producer.metadata import Header, clean_tag, read_header
 from tests.support.audio import write
 
 TAGS = {"title": "Ein Lied", "artist": "Zoë", "album": "日本", "genre": "Jazz"}
@@ -82,3 +82,65 @@ def test_numbers_no_column_takes_are_left_out(tmp_path):
     path.write_bytes(b"RIFF" + (4 + len(chunk + data)).to_bytes(4, "little") + b"WAVE" + chunk + data)
     header = read_header(os.fsencode(path))
     assert (header.codec, header.sample_rate, header.channels) == ("pcm", None, 2)
+
+
+def write_flac_header(path, samples: int, sample_rate: int = 1) -> None:
+    """A FLAC file that has nothing but a header, which claims so many samples at so many Hz in one channel."""
+    sizes = (4096).to_bytes(2) * 2 + bytes(6)
+    numbers = (sample_rate << 44 | (16 - 1) << 36 | samples).to_bytes(8)
+    path.write_bytes(b"fLaC" + bytes([0x80, 0, 0, 34]) + sizes + numbers + bytes(16))
+
+
+@pytest.mark.parametrize(
+    ("samples", "duration_s"),
+    [
+        (0, None),
+        (1, 1.0),
+        (366 * 86_400, 366 * 86_400.0),
+        (366 * 86_400 + 1, None),
+        (2**36 - 1, None),
+    ],
+)
+def test_a_duration_of_nothing_or_of_more_than_a_year_is_not_believed(tmp_path, samples, duration_s):
+    write_flac_header(tmp_path / "a.flac", samples)
+    header = read_header(os.fsencode(tmp_path / "a.flac"))
+    assert (header.duration_s, header.codec, header.channels) == (duration_s, "flac", 1)
+
+
+def write_wav_header(path, sample_rate: int) -> None:
+    format_ = (1).to_bytes(2, "little") * 2 + sample_rate.to_bytes(4, "little") + b"\x10\0\0\0" + bytes([2, 0, 16, 0])
+    chunks = b"fmt " + (16).to_bytes(4, "little") + format_ + b"data" + bytes(4)
+    path.write_bytes(b"RIFF" + (4 + len(chunks)).to_bytes(4, "little") + b"WAVE" + chunks)
+
+
+@pytest.mark.parametrize(
+    ("sample_rate", "expected"), [(0, None), (1, 1), (2**31 - 1, 2**31 - 1), (2**31, None), (2**32 - 1, None)]
+)
+def test_a_sample_rate_that_no_column_takes_is_left_out(tmp_path, sample_rate, expected):
+    write_wav_header(tmp_path / "a.wav", sample_rate)
+    assert read_header(os.fsencode(tmp_path / "a.wav")).sample_rate == expected
+
+
+def test_a_suffix_decides_between_formats_that_begin_alike(tmp_path, noise):
+    """Both Vorbis and Opus are in Ogg pages, and a suffix may be in capitals or lie."""
+    write(tmp_path / "a.opus", noise, 48_000)
+    for name in ("b.OPUS", "c.ogg", "d.oga", "e"):
+        (tmp_path / name).write_bytes((tmp_path / "a.opus").read_bytes())
+        assert read_header(os.fsencode(tmp_path / name)).codec == "opus", name
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("  Jazz  ", "Jazz"),
+        (["Jazz", "Soul"], "Jazz; Soul"),
+        ("", None),
+        (" \n\t ", None),
+        ([""], None),
+        ("a" * 1000, "a" * 1000),
+        ("a" * 1001, "a" * 1000),
+        ("\ud800x", "x"),
+    ],
+)
+def test_a_tag_becomes_one_line_of_text(value, expected):
+    assert clean_tag(value) == expected

@@ -1,0 +1,106 @@
+"""Each statement of runs, plans and models changes the rows that it is meant for, and no others."""
+
+import pytest
+
+from db import models, plans, runs
+from db.types import now
+from tests.integration.changes import changes
+from tests.integration.rows import plan, rows
+from tests.integration.world import of_predictions
+
+
+def test_the_genres_of_a_model(world):
+    with world.database.write() as connection:
+        first = models.put_genres(connection, 1, [("rock", "genre"), ("happy", "mood")], "{}")
+    with changes(world.database) as changed, world.database.write() as connection:
+        other = models.put_genres(connection, 2, [("rock", "genre")], '{"a": 1}')
+    assert changed.pop(("model", 2)) == {"features": '{"a": 1}'}
+    assert set(changed) == {("genre", other["rock"])}
+    assert other["rock"] not in first.values()
+    with changes(world.database) as changed, world.database.write() as connection:
+        more = models.put_genres(connection, 1, [("jazz", "genre"), ("rock", "genre")], "{}")
+    assert {name: more[name] for name in first} == first
+    assert set(changed) == {("genre", more["jazz"])}
+    assert set(more) == {"rock", "happy", "jazz"}
+
+
+@pytest.mark.parametrize("other", [("another", "1", "w"), ("model", "2", "w"), ("model", "1", "v")])
+def test_a_model_is_its_name_its_version_and_its_weights(world, other):
+    with changes(world.database) as changed, world.database.write() as connection:
+        assert models.put_model(connection, "model", "1", "w") == 1
+        assert models.put_model(connection, *other) == 3
+        assert models.put_model(connection, *other) == 3
+    assert set(changed) == {("model", 3)}
+
+
+def test_a_new_run(world):
+    moment = now()
+    with changes(world.database) as changed, world.database.write() as connection:
+        run_id = runs.open_run(connection, 1, "regions", [2, 1], moment)
+    row = {"model_id": 1, "coverage": "regions", "found": 0, "skipped": 0, "handed_over": 0, "started_at": moment}
+    assert changed.pop(("run", run_id)) == {"id": run_id, **row, "finished_at": None}
+    assert set(changed) == {("run_library", run_id, 1), ("run_library", run_id, 2)}
+
+
+def test_a_plan_leaves_other_analyses_alone(world):
+    """Track 1 changed. Only what the plan's model says of it under the plan's coverage is pending again."""
+    with world.database.write() as connection:
+        connection.exec_driver_sql("UPDATE prediction SET status = 'done'")
+        connection.exec_driver_sql("UPDATE track SET audio_hash = 'new' WHERE id = 1")
+    with changes(world.database) as changed, world.database.write() as connection:
+        plans.plan_run(connection, world.run)
+    assert changed == of_predictions({"status": "pending", "job_id": None, "audio_hash": "new"}, 1)
+
+
+def test_a_plan_takes_open_tracks_of_its_own_analysis_from_other_runs(world):
+    with changes(world.database) as changed:
+        both = plan(world.database, 1, 2)
+    other_run = rows(world.database, f"SELECT run_id FROM job WHERE id = '{world.other_library_job}'")[0][0]
+    assert changed.pop(("run", both))["found"] == 6
+    handed_over = {("run", world.run): {"handed_over": 4}, ("run", other_run): {"handed_over": 2}}
+    libraries = {("run_library", both, id): {"run_id": both, "library_id": id} for id in (1, 2)}
+    assert changed == {**of_predictions({"run_id": both}, 1, 2, 3, 4, 5, 6), **handed_over, **libraries}
+
+
+def test_a_plan_makes_retried_tracks_pending_and_those_of_others_stay_failed(world):
+    failed = "UPDATE prediction SET status = '{}', error_code = 'x', error_detail = 'y' WHERE track_id = {}"
+    with world.database.write() as connection:
+        connection.exec_driver_sql("UPDATE prediction SET status = 'done'")
+        for status, track_id in (("failed", 1), ("quarantined", 2), ("failed", 5)):
+            connection.exec_driver_sql(failed.format(status, track_id))
+    with changes(world.database) as changed, world.database.write() as connection:
+        plans.plan_run(connection, world.run, retry=True)
+    reset = {"status": "pending", "job_id": None, "error_code": None, "error_detail": None}
+    assert changed == of_predictions(reset, 1, 2)
+
+
+def test_the_end_of_a_run(world):
+    world.claim_all()
+    for job_id in (world.job, world.next_job):
+        with world.database.write() as connection:
+            connection.exec_driver_sql(f"UPDATE prediction SET status = 'done' WHERE job_id = '{job_id}'")
+    moment = now()
+    with changes(world.database) as changed, world.database.write() as connection:
+        runs.finish_runs(connection, moment)
+    assert changed == {("run", world.run): {"finished_at": moment}}
+    with changes(world.database) as changed, world.database.write() as connection:
+        runs.finish_runs(connection, now())
+    assert changed == {}
+
+
+@pytest.mark.parametrize("status", ["pending", "queued", "running"])
+def test_a_run_with_one_open_track_goes_on(world, status):
+    with world.database.write() as connection:
+        connection.exec_driver_sql("UPDATE prediction SET status = 'failed'")
+        connection.exec_driver_sql(f"UPDATE prediction SET status = '{status}' WHERE run_id = 1 AND track_id = 4")
+        runs.finish_runs(connection, now())
+    assert rows(world.database, "SELECT id FROM run WHERE finished_at IS NULL") == [(1,)]
+
+
+def test_tracks_that_are_marked_as_duplicates(world):
+    with world.database.write() as connection:
+        connection.exec_driver_sql("UPDATE prediction SET status = 'pending' WHERE NOT track_id = 2")
+    candidates = [plans.DuplicateCandidate(track_id, b"", 4, b"") for track_id in (1, 2, 5)]
+    with changes(world.database) as changed, world.database.write() as connection:
+        plans.mark_duplicates(connection, world.run, candidates)
+    assert changed == of_predictions({"status": "duplicate", "duplicate_of": 4}, 1)
