@@ -1,6 +1,7 @@
 FROM python:3.12-slim
 
-# torch for the CPU; empty: the one from PyPI, with CUDA, a few GB larger, whose Triton needs a C compiler
+# Where pip finds torch. This index has torch for the CPU. Empty means PyPI, whose torch is for CUDA.
+# That one is several GB larger, and its Triton needs a C compiler.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libmpg123-0 $(test -n "$TORCH_INDEX" || echo gcc libc6-dev) \

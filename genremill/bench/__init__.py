@@ -1,1 +1,1 @@
-"""`genremill bench`: what a machine does, in batches, in files, and over time."""
+"""What `genremill bench` measures: batches of growing size, whole files, and memory over time."""

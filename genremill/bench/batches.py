@@ -1,4 +1,4 @@
-"""Batches of growing size: how long one takes, what that is in windows a second, and the memory it needs."""
+"""Batches of growing size: how long one takes, how many windows per second that is, and the memory it needs."""
 
 import statistics
 import time
@@ -8,23 +8,25 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from genremill.bench.memory import Meter, forget, peak_mib
-from genremill.bench.target import SHORT, Mode, load_target_model, windows_per_track
+from genremill.bench.memory import MemorySampler, peak_mib, reset_peak
+from genremill.bench.target import PRECISION_LABELS, Target, load_target_model, windows_per_track
 from worker.inference.batch import PCM_SCALE
 from worker.inference.batch_size import BatchCost, is_flat
 from worker.inference.executors import compute, is_out_of_memory
 from worker.models.checkpoints import Model
 
-MOST_WINDOWS = {"CPU": 64, "GPU": 4096}  # the largest batch that is tried
-WARM_UP = 2  # batches
-REPEATS = 5  # timed batches, at least
-LEAST_S = 0.5  # of timed batches
+MAX_WINDOWS = {"CPU": 64, "GPU": 4096}  # Windows in the largest batch that is tried.
+WARM_UP_BATCHES = 2  # Batches before those that are timed.
+MIN_TIMED_BATCHES = 5
+MIN_TIMED_S = 0.5  # Seconds that the timed batches take together, at least.
+NOISE_AMPLITUDE = 9000  # Of the int16 samples that are predicted: about a quarter of full scale.
 
 
 @dataclass(frozen=True)
-class Point:
-    """One batch size. Memory is VRAM on a GPU, resident memory of the process on a CPU."""
+class BatchPoint:
+    """The figures of one batch size. Memory is VRAM on a GPU, and the process's resident memory on a CPU."""
 
     batch: int  # windows
     latency_ms: float
@@ -35,36 +37,39 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Series:
-    """A model in one mode, and why there is no larger batch."""
+class BatchSeries:
+    """The figures of a model on a target, by growing batch size."""
 
     device: str  # GPU or CPU
     precision: str
-    points: list[Point]
-    end: str
+    points: list[BatchPoint]
+    end: str  # Why there is no larger batch, as a line for the table.
 
 
 class BatchTooLargeError(Exception):
-    """A batch does not fit; the message is a line of the table."""
+    """A batch does not fit into memory. The message is a line for the table."""
 
 
-def measure(name: str, mode: Mode) -> Series:
-    """Batches of a model in a mode, until memory ends or the rate is flat. On a CPU in one thread, as each of the
-    engine's lanes, of which every core has one."""
+def measure_batches(name: str, target: Target, max_windows: int | None = None) -> BatchSeries:
+    """Measure batches of 1, 2, 4... windows, until memory ends, the rate is flat, or max_windows are reached.
+
+    A CPU is measured in one thread, as one of the engine's threads works, of which every core has one.
+    """
     torch.set_num_threads(1)
-    model = load_target_model(name, mode)
-    sizes = (1 << power for power in range(MOST_WINDOWS[mode.kind].bit_length()))
-    points, end = climb(partial(time_batch, model, mode.device), sizes)
-    forget(mode.device)
-    return Series(mode.kind, SHORT[model.dtype], points, end)
+    model = load_target_model(name, target)
+    limit = max_windows or MAX_WINDOWS[target.device_kind]
+    sizes = (1 << exponent for exponent in range(limit.bit_length()))
+    points, end = measure_growing(partial(time_batch, model, target.device), sizes)
+    reset_peak(target.device)
+    return BatchSeries(target.device_kind, PRECISION_LABELS[model.dtype], points, end)
 
 
-def climb(timed: Callable[[int], Point], sizes: Iterable[int]) -> tuple[list[Point], str]:
-    """The points of growing sizes, and why they end. `timed` may raise BatchTooLargeError."""
-    points = []
+def measure_growing(measure: Callable[[int], BatchPoint], sizes: Iterable[int]) -> tuple[list[BatchPoint], str]:
+    """The points of growing sizes, and why they end. `measure` may raise BatchTooLargeError."""
+    points: list[BatchPoint] = []
     for size in sizes:
         try:
-            points.append(timed(size))
+            points.append(measure(size))
         except BatchTooLargeError as error:
             return points, str(error)
         if is_flat([BatchCost(point.batch, point.latency_ms / 1e3, 0) for point in points]):
@@ -72,39 +77,45 @@ def climb(timed: Callable[[int], Point], sizes: Iterable[int]) -> tuple[list[Poi
     return points, "larger batches are not tried"
 
 
-def time_batch(model: Model, device: str, size: int) -> Point:
-    """From int16 windows in host memory to probabilities in host memory, one batch at a time. Raises BatchTooLargeError."""
-    forget(device)
+def time_batch(model: Model, device: str, size: int) -> BatchPoint:
+    """Time batches of this size, one at a time: from int16 windows in host memory to probabilities in host memory.
+
+    Raises BatchTooLargeError when such a batch does not fit into memory.
+    """
+    reset_peak(device)
     try:
-        work = partial(_predict, model, device, noise(size, model.window, pinned=device != "cpu"))
-        for _ in range(WARM_UP):
-            work()
-        with Meter(device) as memory:
-            latency_s = _median_s(work)
+        predict = partial(_predict, model, device, make_noise(size, model.window, pinned=device != "cpu"))
+        for _ in range(WARM_UP_BATCHES):
+            predict()
+        with MemorySampler(device) as memory:
+            latency_s = _median_s(predict)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         raise BatchTooLargeError(f"batches of {size}: out of memory at {peak_mib(device):.0f} MiB") from None
-    rate = size / latency_s
-    return Point(size, latency_s * 1e3, rate, rate / windows_per_track(model), memory.peak_mib, memory.mean_mib)
+    windows_per_s = size / latency_s
+    tracks_per_s = windows_per_s / windows_per_track(model)
+    return BatchPoint(size, latency_s * 1e3, windows_per_s, tracks_per_s, memory.peak_mib, memory.mean_mib)
 
 
-def noise(windows: int, samples: int, pinned: bool = False) -> torch.Tensor:
-    """Windows to predict: int16 (windows, samples) in host memory."""
-    pcm = np.random.default_rng(0).integers(-9000, 9000, (windows, samples), np.int16)
-    return torch.from_numpy(pcm).pin_memory() if pinned else torch.from_numpy(pcm)
+def make_noise(windows: int, samples: int, pinned: bool = False) -> Tensor:
+    """Windows of noise: int16 (windows, samples) in host memory, which is pinned where a GPU is to copy it fast."""
+    generator = np.random.default_rng(0)
+    pcm = torch.from_numpy(generator.integers(-NOISE_AMPLITUDE, NOISE_AMPLITUDE, (windows, samples), np.int16))
+    return pcm.pin_memory() if pinned else pcm
 
 
 @torch.inference_mode()
-def _predict(model: Model, device: str, pcm: torch.Tensor) -> torch.Tensor:
+def _predict(model: Model, device: str, pcm: Tensor) -> Tensor:
     waveforms = pcm.to(device, non_blocking=True) * PCM_SCALE
-    return compute(model.network, waveforms, (), False).cpu()  # which waits for the GPU
+    return compute(model.network, waveforms, (), False).cpu()  # cpu() waits for the GPU.
 
 
 def _median_s(work: Callable[[], object]) -> float:
-    spent_s = []
-    while len(spent_s) < REPEATS or sum(spent_s) < LEAST_S:
-        began = time.perf_counter()
+    """The median of the seconds that the work takes each time."""
+    times_s: list[float] = []
+    while len(times_s) < MIN_TIMED_BATCHES or sum(times_s) < MIN_TIMED_S:
+        start = time.perf_counter()
         work()
-        spent_s.append(time.perf_counter() - began)
-    return statistics.median(spent_s)
+        times_s.append(time.perf_counter() - start)
+    return statistics.median(times_s)

@@ -1,37 +1,40 @@
-"""The engine kept busy for minutes: does its memory grow, does its rate fall?"""
+"""The engine kept busy for minutes, which shows whether its memory grows or its rate falls."""
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from genremill.bench.batches import noise
-from genremill.bench.memory import resident_mib, vram_mib
-from genremill.bench.target import SHORT, Mode, load_target_model, start_engine, windowing_of, windows_per_track
+from genremill.bench.batches import make_noise
+from genremill.bench.memory import driver_vram_mib, resident_mib
+from genremill.bench.target import PRECISION_LABELS, Target, load_target_model, start_engine, windows_per_track
 from settings import GenremillError
+from worker.errors import UnclassifiableError
 from worker.inference.engine import Engine
 from worker.inference.requests import WindowRequest
 
-SETTLE_S = 60.0  # in which memory may still grow; of a short soak a quarter
-IN_FLIGHT_WINDOWS = {"CPU": 64, "GPU": 4096}
-SAMPLE_S = 1.0
+MAX_SETTLE_S = 60.0  # Seconds from the start in which memory may still grow. Of a short soak it is SETTLE_SHARE.
+SETTLE_SHARE = 1 / 4
+WINDOWS_IN_ENGINE = {"CPU": 64, "GPU": 4096}  # Windows that the engine has at any time.
+SAMPLE_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One look at a busy engine."""
+class SoakSample:
+    """What a busy engine has done by one moment, and the memory that it uses."""
 
-    at_s: float
-    windows: int  # predicted so far
-    rss_mib: float  # of this process
-    vram_mib: float | None  # of this process, as the driver counts; None without a GPU
+    at_s: float  # Seconds since the start.
+    windows: int  # Windows predicted since the start.
+    rss_mib: float  # Resident memory of this process.
+    vram_mib: float | None  # VRAM as the driver counts it; None without a GPU.
 
 
 @dataclass(frozen=True)
-class Drift:
-    """What memory did after the engine had settled."""
+class MemoryDrift:
+    """How much memory grew after the engine had settled."""
 
     memory: str  # VRAM or RSS
     settled_mib: float
@@ -42,94 +45,108 @@ class Drift:
 
 @dataclass(frozen=True)
 class Soak:
-    """What became of it. Its first and its last stretch are settle_s long."""
+    """The figures of a soak. The first and the last rate are those of settle_s seconds each."""
 
     device: str  # GPU or CPU
     precision: str
     settle_s: float
     first_windows_per_s: float
     last_windows_per_s: float
-    drifts: list[Drift]
-    samples: list[Sample]
+    drifts: list[MemoryDrift]
+    samples: list[SoakSample]
 
 
-def soak(name: str, mode: Mode, minutes: float) -> Soak:
+def measure_soak(name: str, target: Target, minutes: float) -> Soak:
     """Keep the engine busy with windows that are in memory. Raises GenremillError when it fails on them."""
-    model = load_target_model(name, mode)
-    engine = start_engine(model, mode.device)
-    pcm = noise(windows_per_track(model), model.window, pinned=mode.device != "cpu").numpy()
-    treadmill = _Treadmill(engine, pcm, windowing_of(model).frames)
+    model = load_target_model(name, target)
+    engine = start_engine(model, target.device)
+    track_windows = windows_per_track(model)
+    pcm = make_noise(track_windows, model.window, pinned=target.device != "cpu").numpy()
+    load = _EngineLoad(engine, pcm, model.windowing().frames)
     try:
-        treadmill.start(max(1, IN_FLIGHT_WINDOWS[mode.kind] // windows_per_track(model)))
-        samples = _watch(treadmill, mode.device, minutes * 60)
+        load.start(max(1, WINDOWS_IN_ENGINE[target.device_kind] // track_windows))
+        samples = _take_samples(load, target.device, minutes * 60)
     finally:
-        treadmill.stop()
+        load.stop()
         engine.close()
-    return summarise(mode.kind, SHORT[model.dtype], samples)
+    return summarise(target.device_kind, PRECISION_LABELS[model.dtype], samples)
 
 
-class _Treadmill:
-    """Tickets that are submitted again as soon as they are scored."""
+class _EngineLoad:
+    """A constant load: as soon as the engine has predicted a request, the same windows are submitted again."""
 
-    def __init__(self, engine: Engine, pcm: np.ndarray, frames: int):
-        self._engine, self._pcm, self._frames = engine, pcm, frames
-        self._lock, self._stopped = threading.Lock(), False
-        self.windows = 0
+    def __init__(self, engine: Engine, pcm: npt.NDArray[np.int16], frames: int) -> None:
+        self.windows = 0  # Windows predicted so far.
         self.error: Exception | None = None
+        self._engine = engine
+        self._pcm = pcm
+        self._frames = frames
+        self._lock = threading.Lock()
+        self._stopped = False
 
     def start(self, requests: int) -> None:
-        """Begin with so many tickets in the engine."""
+        """Submit so many requests, which are in the engine from now on."""
         for _ in range(requests):
             self._submit()
 
     def stop(self) -> None:
-        """What is in the engine is the last."""
+        """Submit nothing any more. What is in the engine is still predicted."""
         with self._lock:
             self._stopped = True
 
     def _submit(self) -> None:
-        self._engine.submit(WindowRequest(self._pcm, lambda: None, self._scored, self._refused, frames=self._frames))
+        self._engine.submit(WindowRequest(self._pcm, lambda: None, self._on_result, self._on_error, self._frames))
 
-    def _scored(self, probabilities: np.ndarray) -> None:
+    def _on_result(self, probabilities: npt.NDArray[np.float32]) -> None:
         with self._lock:
             self.windows += len(probabilities)
             if not self._stopped:
                 self._submit()
 
-    def _refused(self, error: Exception) -> None:
+    def _on_error(self, error: UnclassifiableError) -> None:
         self.error = error
 
 
-def _watch(treadmill: _Treadmill, device: str, seconds: float) -> list[Sample]:
-    """A sample each second, until the time is over."""
-    began, samples = time.monotonic(), []
-    while not samples or samples[-1].at_s < seconds:
+def _take_samples(load: _EngineLoad, device: str, duration_s: float) -> list[SoakSample]:
+    """Take a sample each second until the time is over. Raises GenremillError when the engine has failed."""
+    start = time.monotonic()
+    samples: list[SoakSample] = []
+    while not samples or samples[-1].at_s < duration_s:
         if samples:
-            time.sleep(min(SAMPLE_S, seconds - samples[-1].at_s))
-        samples.append(Sample(time.monotonic() - began, treadmill.windows, resident_mib(), vram_mib(device)))
-        if treadmill.error is not None:
-            raise GenremillError(f"the soak ended after {samples[-1].at_s:.0f} s: {treadmill.error}")
+            time.sleep(min(SAMPLE_INTERVAL_S, duration_s - samples[-1].at_s))
+        samples.append(SoakSample(time.monotonic() - start, load.windows, resident_mib(), driver_vram_mib(device)))
+        if load.error is not None:
+            raise GenremillError(f"the soak ended after {samples[-1].at_s:.0f} s: {load.error}")
     return samples
 
 
-def summarise(device: str, precision: str, samples: list[Sample]) -> Soak:
-    """What at least two samples tell."""
+def summarise(device: str, precision: str, samples: Sequence[SoakSample]) -> Soak:
+    """The rates and drifts of a soak of which there are at least two samples."""
     end = samples[-1]
-    settle_s = min(SETTLE_S, end.at_s / 4)
+    settle_s = min(MAX_SETTLE_S, end.at_s * SETTLE_SHARE)
     settled = next(sample for sample in samples if sample.at_s >= settle_s)
-    late = next(sample for sample in reversed(samples[:-1]) if sample.at_s <= end.at_s - settle_s)
-    looks: dict[str, Callable[[Sample], float | None]] = {"VRAM": lambda s: s.vram_mib, "RSS": lambda s: s.rss_mib}
+    last_stretch = next(sample for sample in reversed(samples[:-1]) if sample.at_s <= end.at_s - settle_s)
     return Soak(
         device,
         precision,
         settle_s,
         settled.windows / settled.at_s,
-        (end.windows - late.windows) / (end.at_s - late.at_s),
-        [_drift(name, look, settled, samples) for name, look in looks.items() if look(end) is not None],
-        samples,
+        (end.windows - last_stretch.windows) / (end.at_s - last_stretch.at_s),
+        _measure_drifts(samples, settled),
+        list(samples),
     )
 
 
-def _drift(name: str, look: Callable[[Sample], float], settled: Sample, samples: list[Sample]) -> Drift:
-    before, end = look(settled), look(samples[-1])
-    return Drift(name, before, end, (end - before) / before * 100, max(map(look, samples)))
+def _measure_drifts(samples: Sequence[SoakSample], settled: SoakSample) -> list[MemoryDrift]:
+    readers: dict[str, Callable[[SoakSample], float | None]] = {
+        "VRAM": lambda sample: sample.vram_mib,
+        "RSS": lambda sample: sample.rss_mib,
+    }
+    drifts = []
+    for memory, read in readers.items():
+        settled_mib, end_mib = read(settled), read(samples[-1])
+        if settled_mib is not None and end_mib is not None:
+            percent = (end_mib - settled_mib) / settled_mib * 100
+            peak_mib = max(mib for mib in map(read, samples) if mib is not None)
+            drifts.append(MemoryDrift(memory, settled_mib, end_mib, percent, peak_mib))
+    return drifts

@@ -1,4 +1,4 @@
-"""`genremill doctor`: what a run needs, and whether it is here."""
+"""`genremill doctor`: whether everything that a run needs is here."""
 
 import settings
 from genremill import console
@@ -6,14 +6,17 @@ from genremill.commands.options import AsJson
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Is everything here that a run needs? What would it use?"""
-    from genremill import doctor as examination
+    """Check that everything is here that a run needs.
 
-    findings = examination.examine(settings.load())
+    Prints what a run would use, and exits with code 1 when something is missing. The database is made if it is new.
+    """
+    from genremill.doctor import check_requirements
+
+    findings = check_requirements(settings.load())
     if as_json:
         console.print_json(findings)
     else:
-        rows = [("ok" if f.ok else "MISSING", f.what, f.detail) for f in findings]
+        rows = [("ok" if finding.ok else "MISSING", finding.what, finding.detail) for finding in findings]
         console.print_table("", ("", "what", "found"), rows)
     if not all(finding.ok for finding in findings):
         raise SystemExit(1)

@@ -1,66 +1,75 @@
-"""`genremill enqueue`: scan libraries and queue their tracks."""
+"""`genremill enqueue`: scan folders and queue their tracks."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import settings
 from genremill import console
-from genremill.commands.options import AsJson, Coverage, Exclude, ModelName, Paths, Retry, make_order
+from genremill.commands.options import AsJson, Coverage, Exclude, Folders, ModelName, Retry, make_order
+
+if TYPE_CHECKING:
+    from producer.order import Order
 
 
 def enqueue(
-    paths: Paths,
+    folders: Folders,
     model: ModelName = "",
     coverage: Coverage = "",
-    exclude: Exclude = [],  # noqa: B006 (typer reads it)
-    queue: Annotated[str, typer.Option(help="fast or bulk; default: fast for small orders")] = "",
+    exclude: Exclude = None,
+    queue: Annotated[
+        str, typer.Option(metavar="fast|bulk", help="queue to use", show_default="fast for small orders, else bulk")
+    ] = "",
     retry: Retry = False,
     follow: Annotated[
-        bool, typer.Option("--follow", help="stay until it is done, and queue again what is lost")
+        bool, typer.Option("--follow", help="stay until all tracks are done, and queue lost jobs again")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="scan and say what would be queued")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="count the audio files and queue nothing")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Scan libraries and queue what has no genres yet, for workers elsewhere."""
-    from db import reports
-    from db.session import connect
-    from producer.enqueue import enqueue as scan_and_queue
-    from worker.celery import QUEUES, check_broker
+    """Scan folders and queue their new tracks for workers.
+
+    The workers run elsewhere: start them with `genremill worker`. Redis has to be running, see GENREMILL_BROKER_URL.
+    """
+    from worker.celery import QUEUES
 
     if queue and queue not in QUEUES:
         raise settings.GenremillError(f"there is no queue {queue!r}: use {' or '.join(QUEUES)}")
-    order = make_order(paths, model, coverage, exclude, retry, queue or None)
-    database = connect(settings.load().database)
+    order = make_order(folders, model=model, coverage=coverage, exclude=exclude, retry=retry, queue=queue or None)
     if dry_run:
-        _say_dry_run(order, as_json)
-        return
+        _print_dry_run(order, as_json)
+    else:
+        _scan_and_queue(order, follow, as_json)
+
+
+def _scan_and_queue(order: "Order", stay: bool, as_json: bool) -> None:
+    from db import reports
+    from db.session import connect
+    from producer.enqueue import enqueue as scan_and_queue
+    from producer.follow import follow
+    from worker.celery import check_broker
+
+    database = connect(settings.load().database)
     check_broker()
-    with console.ProgressLine() as line:
-        run_id = scan_and_queue(database, order, lambda scan: line.scanned(scan.seen))
-        if follow:
-            _follow(database, run_id, order, line)
+    with console.ProgressLine() as progress:
+        run_id = scan_and_queue(database, order, lambda scan: progress.show_scan(scan.seen))
+        if stay:
+            for counts in follow(database, run_id, order):
+                progress.show_counts(counts)
     with database.read() as connection:
         report = reports.read_run(connection, run_id)
     if as_json:
         console.print_json(report)
     else:
-        console.out.print(f"run {run_id}: {console.balance(report.counts)}")
+        console.out.print(f"run {run_id}: {console.format_counts(report.counts)}")
 
 
-def _follow(database, run_id: int, order, line: console.ProgressLine) -> None:
-    from producer.follow import follow
-
-    for counts in follow(database, run_id, order):
-        line.moved(counts)
-
-
-def _say_dry_run(order, as_json: bool) -> None:
+def _print_dry_run(order: "Order", as_json: bool) -> None:
     from producer.walk import Found, walk
 
-    counts = {str(root): sum(isinstance(e, Found) for e in walk(root, order.exclude)) for root in order.roots}
+    counts = {str(root): sum(isinstance(item, Found) for item in walk(root, order.exclude)) for root in order.roots}
     if as_json:
         console.print_json(counts)
         return
     for root, count in counts.items():
-        console.out.print(f"{console.printable(root)}: {count} audio files", soft_wrap=True)
+        console.out.print(f"{console.printable(root)}: {count} audio files", soft_wrap=True, markup=False)

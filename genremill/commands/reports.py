@@ -3,6 +3,7 @@
 import csv
 import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -15,8 +16,11 @@ from genremill import console
 from genremill.commands.options import AsJson
 
 if TYPE_CHECKING:
-    from db.reports import RunReport
+    from db.reports import ErrorRow, GenreRow, RunReport
     from db.session import Database
+
+WATCH_INTERVAL_S = 1.0  # Seconds between two tables of `status --watch`.
+CSV_COLUMNS = ("path", "title", "artist", "album", "model", "genre", "probability", "rank")
 
 
 class Format(StrEnum):
@@ -27,92 +31,121 @@ class Format(StrEnum):
     JSON = "json"
 
 
-Limit = Annotated[int, typer.Option(help="most rows; 0: all of them")]
-PathPart = Annotated[str, typer.Option("--path", help="only where the path has this in it")]
-ModelName = Annotated[str, typer.Option("--model", help="only of this model")]
-Kind = Annotated[str, typer.Option(help="genre, mood, era, instrument or voice")]
+Limit = Annotated[int, typer.Option(metavar="NUMBER", help="rows at most; 0 means all of them")]
+PathPart = Annotated[
+    str,
+    typer.Option("--path", metavar="TEXT", help="only tracks with this text in their path", show_default="all tracks"),
+]
+ModelName = Annotated[
+    str, typer.Option("--model", metavar="NAME", help="only results of this model", show_default="all models")
+]
+Kind = Annotated[str, typer.Option(metavar="KIND", help="genre, mood, era, instrument or voice")]
 
 
-def _database() -> "Database":
+def _connect() -> "Database":
     from db.session import connect
 
     return connect(settings.load().database)
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", help="again every second, until Ctrl-C")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="print it again every second, until Ctrl-C")] = False,
     limit: Limit = 10,
     as_json: AsJson = False,
 ) -> None:
-    """How far each run is, the newest first."""
+    """Show how far each run is, the newest run first."""
     from db.reports import read_runs
 
-    database = _database()
+    database = _connect()
     while True:
         with database.read() as connection:
             runs = read_runs(connection, limit or None)
+        now = datetime.now(UTC)
         if as_json:
-            console.print_json([{**vars(run), "rate": _rate(run), "balanced": run.counts.balanced} for run in runs])
+            console.print_json(
+                [{**vars(run), "rate": measure_rate(run, now), "balanced": run.counts.balanced} for run in runs]
+            )
         else:
-            _print_runs(runs)
+            _print_runs(runs, now)
         if not watch:
             return
-        time.sleep(1)
+        time.sleep(WATCH_INTERVAL_S)
 
 
-def _print_runs(runs: "list[RunReport]") -> None:
+def _print_runs(runs: "Sequence[RunReport]", now: datetime) -> None:
     if not runs:
         console.out.print("no runs yet: `genremill run FOLDER` makes one")
+        return
     columns = ("run", "model", "coverage", "state", "tracks", "libraries")
     rows = [
-        (run.id, run.model, run.coverage, _state(run), console.balance(run.counts), _libraries(run)) for run in runs
+        (
+            run.id,
+            run.model,
+            run.coverage,
+            describe_state(run, now),
+            console.format_counts(run.counts),
+            ", ".join(path_text(root) for root in run.libraries),
+        )
+        for run in runs
     ]
-    if rows:
-        console.print_table("", columns, rows, right=("run",))
+    console.print_table("", columns, rows, right=("run",))
 
 
-def _libraries(run: "RunReport") -> str:
-    return ", ".join(path_text(root) for root in run.libraries)
+def measure_rate(run: "RunReport", now: datetime) -> dict[str, float | None]:
+    """Tracks per second since the run began, and the seconds that are left at that rate."""
+    counts = run.counts
+    ended = counts.found - counts.skipped - counts.handed_over - counts.open
+    elapsed_s = ((run.finished_at or now) - run.started_at).total_seconds()
+    tracks_per_s = ended / elapsed_s if elapsed_s > 0 else 0.0
+    return {"tracks_per_s": tracks_per_s, "eta_s": counts.open / tracks_per_s if tracks_per_s else None}
 
 
-def _rate(run: "RunReport") -> dict:
-    """tracks/s since the run began, and the seconds left at that rate."""
-    ended = run.counts.found - run.counts.skipped - run.counts.handed_over - run.counts.open
-    elapsed_s = ((run.finished_at or datetime.now(UTC)) - run.started_at).total_seconds()
-    per_s = ended / elapsed_s if elapsed_s > 0 else 0.0
-    return {"tracks_per_s": per_s, "eta_s": run.counts.open / per_s if per_s else None}
-
-
-def _state(run: "RunReport") -> str:
+def describe_state(run: "RunReport", now: datetime) -> str:
+    """What a run is doing, in a few words."""
     if run.finished_at is not None:
         return "finished"
-    rate = _rate(run)
+    rate = measure_rate(run, now)
     left = "" if rate["eta_s"] is None else f", {rate['eta_s']:.0f} s left"
     return f"{run.jobs_running} jobs running, {run.jobs_queued} queued, {rate['tracks_per_s']:.1f} tracks/s{left}"
 
 
 def results(
-    genre: Annotated[str, typer.Option(help="the most probable tracks of this genre")] = "",
-    least: Annotated[float, typer.Option("--min", help="least probability")] = 0.0,
+    genre: Annotated[
+        str,
+        typer.Option(
+            metavar="GENRE",
+            help="list the most probable tracks of this genre",
+            show_default="list each track's genres",
+        ),
+    ] = "",
+    min_probability: Annotated[
+        float, typer.Option("--min", metavar="PROBABILITY", help="leave out genres that are less probable")
+    ] = 0.0,
     path: PathPart = "",
     model: ModelName = "",
     kind: Kind = "genre",
-    top: Annotated[int, typer.Option(help="genres of each track, where no genre is named")] = 3,
+    top: Annotated[int, typer.Option(metavar="NUMBER", help="genres per track, unless --genre is given")] = 3,
     limit: Limit = 100,
-    format: Annotated[Format, typer.Option(help="table, csv or json")] = Format.TABLE,
+    format: Annotated[Format, typer.Option(help="how to print them")] = Format.TABLE,
 ) -> None:
-    """Tracks and their genres."""
+    """List tracks with their most probable genres."""
     from db.reports import Filter, read_results
 
-    which = Filter(genre or None, least, path or None, (), model or None, kind, top)
-    with _database().read() as connection:
-        rows = read_results(connection, which, limit or None)
+    filter = Filter(
+        genre=genre or None,
+        min_probability=min_probability,
+        path=path or None,
+        model=model or None,
+        kind=kind,
+        top=top,
+        limit=limit or None,
+    )
+    with _connect().read() as connection:
+        rows = read_results(connection, filter)
     if format is Format.JSON:
         console.print_json(rows)
     elif format is Format.CSV:
-        writer = csv.DictWriter(
-            sys.stdout, ["path", "title", "artist", "album", "model", "genre", "probability", "rank"]
-        )
+        writer = csv.DictWriter(sys.stdout, CSV_COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
     else:
@@ -120,38 +153,30 @@ def results(
 
 
 def genres(path: PathPart = "", model: ModelName = "", kind: Kind = "genre", as_json: AsJson = False) -> None:
-    """How the collection divides: tracks by their first genre, and each genre's mean probability."""
+    """Count the tracks of each genre.
+
+    A track counts for its most probable genre. The mean probability of a genre is that over all tracks.
+    """
     from db.reports import Filter, count_genres
 
-    which = Filter(kind=kind, path=path or None, model=model or None)
-    with _database().read() as connection:
-        rows = count_genres(connection, which)
+    filter = Filter(kind=kind, path=path or None, model=model or None)
+    with _connect().read() as connection:
+        rows = count_genres(connection, filter)
     if as_json:
         console.print_json(rows)
     else:
         print_genres("", rows)
 
 
-def print_genres(title: str, rows: list[dict]) -> None:
-    """The table of a collection's genres."""
-    _print_rows(title, ("genre", "tracks", "mean_probability"), rows, right=("tracks", "mean_probability"))
-
-
-def _print_rows(title: str, columns: tuple[str, ...], rows: list[dict], right: tuple[str, ...]) -> None:
-    """These columns of the rows, and the model's where the rows are of several."""
-    if len({row["model"] for row in rows}) > 1:
-        columns = ("model", *columns)
-    lines = [[f"{row[c]:.3f}" if isinstance(row[c], float) else row[c] for c in columns] for row in rows]
-    headings = {name: name.replace("_", " ") for name in columns}
-    console.print_table(title, tuple(headings.values()), lines, right=[headings[name] for name in right])
-
-
 def errors(limit: Limit = 100, as_json: AsJson = False) -> None:
-    """What failed and why. `genremill run --retry` analyses it again."""
-    from db.reports import read_errors
+    """List the tracks that failed, and why.
 
-    with _database().read() as connection:
-        rows = read_errors(connection, limit or None)
+    `genremill run --retry` analyses them again.
+    """
+    from db.reports import Filter, read_errors
+
+    with _connect().read() as connection:
+        rows = read_errors(connection, Filter(limit=limit or None))
     if as_json:
         console.print_json(rows)
     elif rows:
@@ -160,6 +185,25 @@ def errors(limit: Limit = 100, as_json: AsJson = False) -> None:
         console.out.print("nothing failed")
 
 
-def print_errors(title: str, rows: list[dict]) -> None:
-    """The table of failed tracks."""
-    console.print_table(title, ("file", "code", "what happened"), [(r["path"], r["code"], r["detail"]) for r in rows])
+def print_genres(title: str, rows: "Sequence[GenreRow]") -> None:
+    """Print the table of a collection's genres."""
+    _print_rows(title, ("genre", "tracks", "mean_probability"), rows, right=("tracks", "mean_probability"))
+
+
+def print_errors(title: str, rows: "Iterable[ErrorRow]") -> None:
+    """Print the table of failed tracks."""
+    lines = [(row["path"], row["code"], row["detail"]) for row in rows]
+    console.print_table(title, ("file", "code", "what happened"), lines)
+
+
+def _print_rows(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, object]], right: Sequence[str]) -> None:
+    """Print these columns of the rows, after the column of the model where the rows come from several models."""
+    if len({row["model"] for row in rows}) > 1:
+        columns = ("model", *columns)
+    headings = {name: name.replace("_", " ") for name in columns}
+    lines = [[_format_cell(row[name]) for name in columns] for row in rows]
+    console.print_table(title, tuple(headings.values()), lines, right=[headings[name] for name in right])
+
+
+def _format_cell(value: object) -> object:
+    return f"{value:.3f}" if isinstance(value, float) else value

@@ -1,87 +1,116 @@
 """`genremill run`: everything on this machine, from the scan to a summary."""
 
-from typing import Annotated
+import os
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
 import settings
 from genremill import console
-from genremill.commands.options import Amp, AsJson, Coverage, DeviceName, Exclude, ModelName, Paths, Retry, make_order
+from genremill.commands.options import (
+    Amp,
+    AsJson,
+    Coverage,
+    DeviceName,
+    Exclude,
+    Folders,
+    ModelName,
+    Retry,
+    make_order,
+)
 
-MOST_ERRORS = 20  # in the summary
-MOST_GENRES = 12
+if TYPE_CHECKING:
+    from db.reports import ErrorRow, GenreRow, RunReport
+    from db.session import Database
+    from producer.order import Order
+
+MAX_ERRORS = 20  # Failed tracks that the summary names. `genremill errors` lists them all.
+MAX_GENRES = 12  # Genres that the summary names. `genremill genres` lists them all.
+QUERY = "SELECT path, genre, probability FROM track_genre WHERE rank = 1 ORDER BY genre, probability DESC"
+
+
+class Summary(TypedDict):
+    """What a run ends with, as `--json` prints it."""
+
+    run: "RunReport"
+    genres: "Sequence[GenreRow]"
+    errors: "Sequence[ErrorRow]"
+    database: str
 
 
 def run(
-    paths: Paths,
+    folders: Folders,
     model: ModelName = "",
     coverage: Coverage = "",
-    exclude: Exclude = [],  # noqa: B006 (typer reads it)
+    exclude: Exclude = None,
     retry: Retry = False,
     device: DeviceName = "",
     amp: Amp = "",
     stay: Annotated[bool, typer.Option("--stay", help="keep Flower up after the end, until Ctrl-C")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Do everything on this machine: scan, queue, workers, Flower, progress, a summary. Goes on where it was."""
+    """Analyse folders of music on this machine, start to finish.
+
+    Scans the folders, starts a private Redis, workers and Flower, analyses every track that has no genres from this
+    model yet, and prints a summary. An interrupted run goes on where it was when the same command is given again.
+    """
     from genremill import local_stack
 
     config = settings.override(device=device, amp=amp)
-    order = make_order(paths, model, coverage, exclude, retry)
-    with console.ProgressLine() as line:
-        database, run_id = local_stack.run(config, order, _Watcher(line), stay)
+    order = make_order(folders, model=model, coverage=coverage, exclude=exclude, retry=retry)
+    with console.ProgressLine() as progress:
+        database, run_id = local_stack.run(config, order, progress, stay)
     summary = _summarise(database, run_id, order)
     if as_json:
         console.print_json(summary)
     else:
-        _print_summary(summary, database, order)
-    if not summary["run"].counts.balanced:
-        console.err.print(f"genremill: the count is wrong: {console.balance(summary['run'].counts)}; please report it")
+        _print_summary(summary, database)
+    counts = summary["run"].counts
+    if not counts.balanced:
+        console.err.print(f"genremill: the count is wrong: {console.format_counts(counts)}; please report it")
         raise SystemExit(1)
 
 
-class _Watcher:
-    """Shows a run's progress on the terminal."""
-
-    def __init__(self, line: console.ProgressLine):
-        self._line = line
-        self.say = line.say
-        self.moved = line.moved
-
-    def started(self, flower_url: str) -> None:
-        self._line.say(f"Flower: {flower_url}")
-
-    def scanned(self, scan) -> None:
-        self._line.scanned(scan.seen)
-
-
-def _summarise(database, run_id: int, order) -> dict:
+def _summarise(database: "Database", run_id: int, order: "Order") -> Summary:
     from db import reports
 
-    roots = tuple(str(root).encode("utf-8", "surrogateescape") for root in order.roots)
-    which = reports.Filter(roots=roots, model=order.checkpoint.name)
+    roots = tuple(os.fsencode(root) for root in order.roots)
+    of_this_order = reports.Filter(roots=roots, model=order.checkpoint.name, coverage=order.coverage)
     with database.read() as connection:
         return {
             "run": reports.read_run(connection, run_id),
-            "genres": reports.count_genres(connection, which),
-            "errors": [row for row in reports.read_errors(connection, None) if row["path"].startswith(roots)],
+            "genres": reports.count_genres(connection, of_this_order),
+            "errors": reports.read_errors(connection, of_this_order),
             "database": str(database.file or database.address),
         }
 
 
-def _print_summary(summary: dict, database, order) -> None:
+def _print_summary(summary: Summary, database: "Database") -> None:
     from genremill.commands.reports import print_errors, print_genres
 
     counts = summary["run"].counts
-    print_genres("Genres (tracks by their first genre)", [g for g in summary["genres"] if g["tracks"]][:MOST_GENRES])
+    genres = [genre for genre in summary["genres"] if genre["tracks"]]
+    print_genres("Genres (tracks by their first genre)", genres[:MAX_GENRES])
     console.out.print()
     if summary["errors"]:
-        print_errors(f"Failed: {len(summary['errors'])}", summary["errors"][:MOST_ERRORS])
+        print_errors(f"Failed: {len(summary['errors'])}", summary["errors"][:MAX_ERRORS])
         console.out.print()
     if counts.found == counts.skipped:
         console.out.print("Nothing new: every track had been analysed before.")
-    console.out.print(f"Tracks:   {console.balance(counts)}")
-    console.out.print(f"Database: {summary['database']}", soft_wrap=True, markup=False)
-    query = "SELECT path, genre, probability FROM track_genre WHERE rank = 1 ORDER BY genre, probability DESC"
-    client = f'sqlite3 "{database.file}"' if database.file else f'psql "{database.address}" -c'
-    console.out.print(f'Query:    {client} "{query}"', soft_wrap=True, markup=False)
+    console.out.print(f"Tracks:   {console.format_counts(counts)}")
+    _print_long_line(f"Database: {summary['database']}")
+    _print_long_line(f"Query:    {query_command(database)}")
+
+
+def query_command(database: "Database") -> str:
+    """A command for a shell that asks the database for each track's first genre."""
+    if database.file is not None:
+        return shlex.join(["sqlite3", str(database.file), QUERY])
+    return shlex.join(["psql", database.address, "-c", QUERY])
+
+
+def _print_long_line(text: str) -> None:
+    """Print a line that somebody may want to copy: without line breaks."""
+    console.out.print(console.printable(text), soft_wrap=True, markup=False)

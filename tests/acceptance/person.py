@@ -1,4 +1,4 @@
-"""What a person does at a terminal: types a command, looks at the database, kills a process."""
+"""What a person does at a terminal: runs a command, looks at the database, kills a process."""
 
 import json
 import os
@@ -14,29 +14,33 @@ import psutil
 import soundfile
 
 GENREMILL = str(Path(sys.executable).with_name("genremill"))
+FLOWER_PORT = "5991"  # Of the runs of a Person; tests that start a Flower beside them use other ports.
 
 
 @dataclass
 class Person:
-    """Someone with a data folder of their own and these settings."""
+    """Somebody with a home folder, a data folder in it, and these settings in the environment."""
 
     home: Path
     settings: dict[str, str]
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the commands see."""
-        data = {"GENREMILL_DATA_DIR": str(self.home / "data"), "GENREMILL_FLOWER_PORT": "5991"}
+        """The environment of the commands."""
+        data = {"GENREMILL_DATA_DIR": str(self.home / "data"), "GENREMILL_FLOWER_PORT": FLOWER_PORT}
         return {**os.environ, **data, **self.settings}
 
-    def start(self, *words: str, program: str = GENREMILL, **options) -> subprocess.Popen:
-        """Type a command and do not wait for it."""
+    def start(self, *arguments: str, program: str = GENREMILL, **options) -> subprocess.Popen:
+        """Start a command in the home folder, and do not wait for it. `options` are those of Popen."""
         defaults = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": self.home}
-        return subprocess.Popen([program, *words], env=self.environment, **{**defaults, **options})
+        return subprocess.Popen([program, *arguments], env=self.environment, **{**defaults, **options})
 
-    def types(self, *words: str, program: str = GENREMILL, code: int = 0, timeout_s: float = 100) -> str:
-        """Type a command that ends with this exit code. Returns what it printed, errors last."""
-        process = self.start(*words, program=program)
+    def run(self, *arguments: str, program: str = GENREMILL, code: int = 0, timeout_s: float = 100) -> str:
+        """Run a command that has to end with this exit code.
+
+        Returns what it printed on stdout, and after it, unless the exit code is 0, what it printed on stderr.
+        """
+        process = self.start(*arguments, program=program)
         try:
             out, err = process.communicate(timeout=timeout_s)
         finally:
@@ -44,16 +48,16 @@ class Person:
         assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
         return out if code == 0 else out + err
 
-    def reads(self, *words: str) -> dict | list:
-        """Type a command with --json."""
-        return json.loads(self.types(*words, "--json"))
+    def read_json(self, *arguments: str) -> dict | list:
+        """Run a command with --json, and return what it printed."""
+        return json.loads(self.run(*arguments, "--json"))
 
-    def counts(self, *words: str) -> dict:
-        """The counts of `genremill run ... --json`."""
-        return self.reads("run", *words)["run"]["counts"]
+    def analyse(self, *arguments: str) -> dict[str, int]:
+        """Run `genremill run` with these arguments, and return the run's counts."""
+        return self.read_json("run", *arguments)["run"]["counts"]
 
-    def queries(self, sql: str) -> list[tuple]:
-        """Ask the SQLite file, as sqlite3 would; nothing where there is none yet."""
+    def query(self, sql: str) -> list[tuple]:
+        """The rows that the SQLite database gives for a query; none where there is no database yet."""
         path = self.home / "data" / "genremill.db"
         try:
             with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
@@ -61,26 +65,26 @@ class Person:
         except sqlite3.OperationalError:
             return []
 
-    def done(self) -> int:
-        """Tracks done so far."""
-        rows = self.queries("SELECT count(*) FROM prediction WHERE status = 'done'")
+    def count_done(self) -> int:
+        """The number of tracks that are done so far."""
+        rows = self.query("SELECT count(*) FROM prediction WHERE status = 'done'")
         return rows[0][0] if rows else 0
 
 
-def processes_below(parent: subprocess.Popen, part: str) -> list[psutil.Process]:
-    """The processes that the command started, directly or not, with this in their command line."""
+def find_processes_below(parent: subprocess.Popen, part: str) -> list[psutil.Process]:
+    """The processes below this one, at any depth, that have this text in their command line."""
     found = []
     for process in psutil.Process(parent.pid).children(recursive=True):
         try:
             if part in " ".join(process.cmdline()):
                 found.append(process)
-        except psutil.Error:  # it ended meanwhile
+        except psutil.Error:  # It has ended in the meantime.
             continue
     return found
 
 
 def write_noises(root: Path, count: int, seconds: float = 10.0) -> None:
-    """A library of short tracks of which no two are equal."""
+    """Write a library of tracks of noise, no two of which are equal."""
     root.mkdir()
     for seed in range(count):
         noise = np.random.default_rng(seed).normal(0, 3000, int(seconds * 16_000)).astype(np.int16)

@@ -1,4 +1,4 @@
-"""`genremill models` and runs with the published networks, as a person types them."""
+"""`genremill models`, and runs with the published networks and with a model of one's own."""
 
 import io
 import itertools
@@ -31,7 +31,8 @@ TRACKS = (
     "Ironpress/Anvil/01 Slag.mp3",
     "Hazel & Rowan/Hedgerow/03 Ridge Road.m4a",
 )
-NETWORKS = {"vit_b_16_mel": ("mel", vit), "vgg19_bn_cqt": ("cqt", vgg)}
+NETWORKS = {"vit_b_16_mel": ("mel", vit), "vgg19_bn_cqt": ("cqt", vgg)}  # The spectrogram and the module of a model.
+PUBLISHED_PATH = "/ccmusic-database/music_genre/resolve/main/vgg19_bn_cqt/save.pt"  # Of the weights on Hugging Face.
 
 
 @pytest.fixture
@@ -48,12 +49,13 @@ def music(library, tmp_path_factory):
     return root
 
 
-def stored(person) -> list[str]:
+def list_stored(person) -> list[str]:
+    """The names of the files in the models' folder."""
     return [path.name for path in (person.home / "data" / "models").glob("*")]
 
 
-def waveform(path: Path) -> np.ndarray:
-    """A file's samples, mono, at 22,050 Hz."""
+def read_waveform(path: Path) -> np.ndarray:
+    """A file's samples (samples,), mono, at SAMPLE_RATE."""
     if path.suffix == ".m4a":
         with av.open(str(path)) as container:
             rate = container.streams.audio[0].rate
@@ -63,29 +65,32 @@ def waveform(path: Path) -> np.ndarray:
     return soxr.resample(samples.mean(1), rate, SAMPLE_RATE, "HQ").astype(np.float32)
 
 
-def published_cut(spectrogram: np.ndarray, samples: int) -> list[np.ndarray]:
-    """The windows of a whole track's spectrogram (bins, frames), as the published code cuts them."""
+def cut_as_published(spectrogram: np.ndarray, samples: int) -> list[np.ndarray]:
+    """The windows of a whole track's spectrogram (bins, frames), as the published code cuts them.
+
+    `samples` is the length of the track.
+    """
     frames = spectrogram.shape[1]
     step = int(WINDOW_S * frames / (samples / SAMPLE_RATE))
     count = frames // step
-    begin = (frames - count * step) // 2
-    return [spectrogram[:, start : start + step] for start in range(begin, begin + count * step, step)]
+    first = (frames - count * step) // 2
+    return [spectrogram[:, start : start + step] for start in range(first, first + count * step, step)]
 
 
-def reference(model: str, network, path: Path, coverage: str) -> np.ndarray:
-    """A track's probabilities, with librosa, matplotlib and PIL."""
-    feature, module = NETWORKS[model]
-    samples = waveform(path)
-    power = naive.power(feature, samples)
+def predict_as_published(model: str, network, path: Path, coverage: str) -> np.ndarray:
+    """A track's probabilities (labels,), with librosa, matplotlib and PIL."""
+    spectrogram, module = NETWORKS[model]
+    samples = read_waveform(path)
+    power = naive.power(spectrogram, samples)
     if coverage == "full":
-        windows = published_cut(librosa.power_to_db(power, ref=np.max), len(samples))
+        windows = cut_as_published(librosa.power_to_db(power, ref=np.max), len(samples))
     else:
-        cut = Windowing(SAMPLE_RATE, module.WINDOW, hop=HOP)
-        places = itertools.chain(*cut.regions(len(samples)))
-        if len(samples) < 3 * cut.stride:
-            places = itertools.islice(cut.walk(), len(samples) // cut.stride)
-        starts = [(place.start + cut.context) // HOP for place in places]
-        windows = [librosa.power_to_db(power[:, start : start + cut.frames], ref=np.max) for start in starts]
+        windowing = Windowing(SAMPLE_RATE, module.WINDOW, hop=HOP)
+        positions = itertools.chain(*windowing.regions(len(samples)))
+        if len(samples) < 3 * windowing.stride:
+            positions = itertools.islice(windowing.contiguous(), len(samples) // windowing.stride)
+        starts = [(position.start + windowing.context) // HOP for position in positions]
+        windows = [librosa.power_to_db(power[:, start : start + windowing.frames], ref=np.max) for start in starts]
     pictures = np.stack([naive.draw(window) for window in windows])
     with torch.inference_mode():
         return network.logits(torch.from_numpy(pictures) * 2 - 1).softmax(1).mean(0).numpy()
@@ -94,118 +99,116 @@ def reference(model: str, network, path: Path, coverage: str) -> np.ndarray:
 @pytest.mark.parametrize(
     ("model", "coverage"), [("vgg19_bn_cqt", "regions"), ("vgg19_bn_cqt", "full"), ("vit_b_16_mel", "regions")]
 )
-def test_a_run_gives_the_published_pipelines_probabilities(person, music, model, coverage):
+def test_a_run_gives_the_probabilities_of_the_published_pipeline(person, music, model, coverage):
     module = NETWORKS[model][1]
     state = seeded_state(module)
     torch.save(state, person.home / "save.pt")
-    assert "16 classes" in person.types("models", "import", "save.pt")
+    assert "16 classes" in person.run("models", "import", "save.pt")
     (person.home / "save.pt").unlink()
-    counts = person.counts(str(music), "--model", model, "--coverage", coverage)
+    counts = person.analyse(str(music), "--model", model, "--coverage", coverage)
     assert (counts["found"], counts["done"]) == (len(TRACKS), len(TRACKS))
     network = checkpoints.build_with_weights(module, state)
     names = [name for name, _ in module.LABELS]
-    expected = {path: reference(model, network, path, coverage) for path in sorted(music.iterdir())}
-    assert np.ptp(list(expected.values()), axis=0).max() > 0.03  # the network tells the tracks apart
+    expected = {path: predict_as_published(model, network, path, coverage) for path in sorted(music.iterdir())}
+    assert np.ptp(list(expected.values()), axis=0).max() > 0.03  # The network tells the tracks apart.
     for path, probabilities in expected.items():
-        found = dict(person.queries(f"SELECT genre, probability FROM track_genre WHERE path = '{path}'"))
-        assert np.abs([found[name] for name in names] - probabilities).max() < 0.01, path.name
-        assert sum(found.values()) == pytest.approx(1, abs=1e-5)
+        stored = dict(person.query(f"SELECT genre, probability FROM track_genre WHERE path = '{path}'"))
+        assert np.abs([stored[name] for name in names] - probabilities).max() < 0.01, path.name
+        assert sum(stored.values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_without_weights_it_says_what_to_do_and_writes_nothing(person, music):
-    said = person.types("run", str(music), "--model", "vgg19_bn_cqt", code=2)
-    assert "genremill models fetch vgg19_bn_cqt" in said
-    assert "genremill models import" in said
+    printed = person.run("run", str(music), "--model", "vgg19_bn_cqt", code=2)
+    assert "genremill models fetch vgg19_bn_cqt" in printed
+    assert "genremill models import" in printed
     assert not (person.home / "data").exists()
 
 
-def test_a_model_of_ones_own(person, music):
+def test_a_model_of_ones_own_is_used_like_the_others(person, music):
     write_own_model(person.home / "data")
-    assert "import FILE --model tiny" in person.types("run", str(music), "--model", "tiny", code=2)
+    assert "import FILE --model tiny" in person.run("run", str(music), "--model", "tiny", code=2)
     weights = {"out.weight": torch.tensor([[90.0, 0.0], [0.0, 90.0], [-9.0, -9.0]]), "out.bias": torch.zeros(3)}
     torch.save(weights, person.home / "tiny.pt")
-    person.types("models", "import", "tiny.pt", "--model", "tiny")
-    listed = {row["model"]: row for row in person.reads("models", "list")}
+    person.run("models", "import", "tiny.pt", "--model", "tiny")
+    listed = {row["model"]: row for row in person.read_json("models", "list")}
     assert listed["tiny"]["weights"]
     assert not listed["vit_b_16_mel"]["weights"]
     assert "fetch vit_b_16_mel" in listed["vit_b_16_mel"]["missing"]
-    assert person.counts(str(music), "--model", "tiny")["done"] == len(TRACKS)
-    assert "model" not in person.types("genres")
-    assert person.counts(str(music))["done"] == len(TRACKS)
-    for table in (person.types("genres"), person.types("results")):
+    assert person.analyse(str(music), "--model", "tiny")["done"] == len(TRACKS)
+    assert "model" not in person.run("genres")
+    assert person.analyse(str(music))["done"] == len(TRACKS)
+    for table in (person.run("genres"), person.run("results")):
         assert "model" in table
         assert "tiny" in table
         assert "musicnn" in table
-    rows = person.queries("SELECT path, sum(probability), count(*) FROM track_tag WHERE model = 'tiny' GROUP BY path")
+    rows = person.query("SELECT path, sum(probability), count(*) FROM track_tag WHERE model = 'tiny' GROUP BY path")
     assert len(rows) == len(TRACKS)
     assert all(total == pytest.approx(1) and count == 3 for _, total, count in rows)
 
 
 def test_a_job_stays_held_while_its_model_is_loaded(person, music):
-    code = write_own_model(person.home / "data")
-    code.write_text(
-        code.read_text().replace("    return Tiny(", "    time.sleep(8)\n    return Tiny(") + "\nimport time\n"
-    )
+    module = write_own_model(person.home / "data")
+    code = module.read_text()
+    slow_code = code.replace("    return Tiny(", "    time.sleep(8)\n    return Tiny(")
+    assert slow_code != code
+    module.write_text(f"import time\n\n{slow_code}")
     torch.save({"out.weight": torch.ones(3, 2), "out.bias": torch.zeros(3)}, person.home / "tiny.pt")
-    person.types("models", "import", "tiny.pt", "--model", "tiny")
+    person.run("models", "import", "tiny.pt", "--model", "tiny")
     person.settings["GENREMILL_LEASE_S"] = "1"
-    assert person.counts(str(music), "--model", "tiny")["done"] == len(TRACKS)
-    assert person.queries("SELECT max(attempts) FROM job") == [(1,)]
+    assert person.analyse(str(music), "--model", "tiny")["done"] == len(TRACKS)
+    assert person.query("SELECT max(attempts) FROM job") == [(1,)]
 
 
 @pytest.fixture(scope="module")
 def published_file():
-    """The bytes of a save.pt."""
+    """The bytes of a file of weights, as it is published."""
     file = io.BytesIO()
     torch.save(seeded_state(vgg, "plain"), file)
     return file.getvalue()
 
 
-FILE = "/ccmusic-database/music_genre/resolve/main/vgg19_bn_cqt/save.pt"
-
-
-def test_fetch(person, published_file):
-    with serving(Hub(FILE, published_file)) as hub:
+def test_weights_are_fetched_and_stored(person, published_file):
+    with serving(Hub(PUBLISHED_PATH, published_file)) as hub:
         person.settings["HF_ENDPOINT"] = hub.address
-        said = json.loads(person.types("models", "fetch", "vgg19_bn_cqt", "--json"))
-    assert (said["model"], said["classes"]) == ("vgg19_bn_cqt", 16)
-    assert stored(person) == [f"vgg19_bn_cqt.{said['weights']}.safetensors"]
+        report = json.loads(person.run("models", "fetch", "vgg19_bn_cqt", "--json"))
+    assert (report["model"], report["classes"]) == ("vgg19_bn_cqt", 16)
+    assert list_stored(person) == [f"vgg19_bn_cqt.{report['weights']}.safetensors"]
 
 
 def test_a_fetch_that_was_cut_off_goes_on_where_it_was(person, published_file):
     half = len(published_file) // 2
-    with serving(Hub(FILE, published_file, stops_at=half)) as hub:
+    with serving(Hub(PUBLISHED_PATH, published_file, stops_at=half)) as hub:
         person.settings["HF_ENDPOINT"] = hub.address
         process = person.start("models", "fetch", "vgg19_bn_cqt")
-        _, said = process.communicate(timeout=100)
+        _, err = process.communicate(timeout=100)
         if process.returncode:
-            assert "again" in said
-            person.types("models", "fetch", "vgg19_bn_cqt")
-    resumed = [int(asked.removeprefix("bytes=").partition("-")[0]) for asked in hub.ranges[1:] if asked]
-    assert resumed
-    assert 0 < resumed[0] <= half
-    assert [name.split(".")[0] for name in stored(person)] == ["vgg19_bn_cqt"]
+            assert "again" in err
+            person.run("models", "fetch", "vgg19_bn_cqt")
+    starts = [int(asked.removeprefix("bytes=").partition("-")[0]) for asked in hub.ranges[1:] if asked]
+    assert starts
+    assert 0 < starts[0] <= half
+    assert [name.split(".")[0] for name in list_stored(person)] == ["vgg19_bn_cqt"]
 
 
 @pytest.mark.parametrize(
-    "hub",
+    "make_hub",
     [
-        lambda content: Hub(FILE, content, promised="0" * 64),
-        lambda content: Hub(FILE, content[: len(content) // 2]),
+        lambda content: Hub(PUBLISHED_PATH, content, promised="0" * 64),
+        lambda content: Hub(PUBLISHED_PATH, content[: len(content) // 2]),
         lambda content: Hub("/elsewhere", content),
     ],
     ids=["another sha256", "half a file", "not there"],
 )
-def test_a_fetch_that_fails_stores_nothing(person, published_file, hub):
-    with serving(hub(published_file)) as wrong:
-        person.settings["HF_ENDPOINT"] = wrong.address
-        said = person.types("models", "fetch", "vgg19_bn_cqt", code=2).strip().splitlines()
-    assert said[-1].startswith("genremill: ")
-    assert not [name for name in stored(person) if name.endswith(".safetensors")]
+def test_a_fetch_that_fails_stores_nothing(person, published_file, make_hub):
+    with serving(make_hub(published_file)) as hub:
+        person.settings["HF_ENDPOINT"] = hub.address
+        lines = person.run("models", "fetch", "vgg19_bn_cqt", code=2).strip().splitlines()
+    assert lines[-1].startswith("genremill: ")
+    assert not [name for name in list_stored(person) if name.endswith(".safetensors")]
 
 
 def test_a_fetch_without_a_server_is_one_line(person):
     person.settings["HF_ENDPOINT"] = "http://127.0.0.1:9"
-    said = person.types("models", "fetch", "vit_b_16_mel", code=2).strip().splitlines()
-    assert said[-1].startswith("genremill: http://127.0.0.1:9/")
-    assert "HF_ENDPOINT" in said[-1]
+    lines = person.run("models", "fetch", "vit_b_16_mel", code=2).strip().splitlines()
+    assert lines[-1].startswith("genremill: http://127.0.0.1:9/")
+    assert "HF_ENDPOINT" in lines[-1]

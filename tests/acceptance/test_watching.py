@@ -1,4 +1,4 @@
-"""Watching workers: the command, Celery's own client, and Prometheus."""
+"""Workers are watched with `genremill gpu`, with Celery's own client, with Prometheus, and by their events."""
 
 import json
 import socket
@@ -6,7 +6,8 @@ import sys
 import threading
 import urllib.request
 from collections import defaultdict
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from itertools import pairwise
 
 from celery import Celery
@@ -20,43 +21,48 @@ def test_a_worker_is_watched_while_it_works(tmp_path, redis_url, library, proces
         port = listening.getsockname()[1]
     settings = {"GENREMILL_BROKER_URL": redis_url, "GENREMILL_METRICS_PORT": str(port), "CUDA_VISIBLE_DEVICES": ""}
     person = Person(tmp_path, settings)
-    assert "no worker answered" in person.types("gpu")
+    assert "no worker answered" in person.run("gpu")
     processes.append(person.start("worker", stdout=None, stderr=None))
-    person.types("enqueue", str(library))
-    wait_until(lambda: person.reads("status")[0]["finished_at"], timeout_s=60)
+    person.run("enqueue", str(library))
+    wait_until(lambda: person.read_json("status")[0]["finished_at"], timeout_s=60)
 
-    (worker,) = person.reads("gpu")["workers"]
+    (worker,) = person.read_json("gpu")["workers"]
     windows = worker["models"][0]["windows"]
     assert (worker["device"], worker["models"][0]["model"], windows > 100) == ("cpu", "musicnn", True)
-    inspected = person.types("-m", "celery", "-A", "worker", "inspect", "gpu", "--json", program=sys.executable)
+    inspected = person.run("-m", "celery", "-A", "worker", "inspect", "gpu", "--json", program=sys.executable)
     assert json.loads(inspected)[worker["node"]]["models"][0]["windows"] == windows
     page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
     assert f'genremill_windows_total{{dtype="float32",model="musicnn",node="{worker["node"]}"}} {windows:.1f}' in page
-    shown = person.types("gpu")
-    assert worker["node"] in shown
-    assert "musicnn" in shown
+    printed = person.run("gpu")
+    assert worker["node"] in printed
+    assert "musicnn" in printed
 
 
-def test_a_job_says_how_far_it_is_when_it_is_further(tmp_path, redis_url, processes):
-    said, library = defaultdict(list), tmp_path / "music"
-    write_noises(library, 120, 40.0)  # so much that jobs wait for a second
-    with Celery(broker=redis_url).connection_for_read() as connection:
-        handlers = {"task-progress": lambda event: said[event["uuid"]].append(event["result"])}
-        receiver = Celery(broker=redis_url).events.Receiver(connection, handlers=handlers)
-        watching = threading.Thread(target=receiver.capture, kwargs={"wakeup": False}, daemon=True)
-        watching.start()
+@contextmanager
+def recording(broker_url: str) -> Iterator[dict[str, list[str]]]:
+    """Records the events in which jobs tell their progress, as long as the block runs: results by the job's id."""
+    results: dict[str, list[str]] = defaultdict(list)
+    app = Celery(broker=broker_url)
+    with app.connection_for_read() as connection:
+        handlers = {"task-progress": lambda event: results[event["uuid"]].append(event["result"])}
+        receiver = app.events.Receiver(connection, handlers=handlers)
+        thread = threading.Thread(target=receiver.capture, kwargs={"wakeup": False}, daemon=True)
+        thread.start()
+        yield results
+        receiver.should_stop = True
+        thread.join(10)
+
+
+def test_a_job_tells_its_progress_only_when_it_has_changed(tmp_path, redis_url, processes):
+    library = tmp_path / "music"
+    write_noises(library, 120, 40.0)  # So much that some jobs wait for a second.
+    with recording(redis_url) as results:
         person = Person(tmp_path, {"GENREMILL_BROKER_URL": redis_url, "CUDA_VISIBLE_DEVICES": ""})
         processes.append(person.start("worker", stdout=None, stderr=None))
-        person.types("enqueue", str(library))
-        wait_until(lambda: person.reads("status")[0]["finished_at"], timeout_s=60)
-        jobs = dict(person.queries("SELECT id, tracks FROM job"))
-        wait_until(lambda: {uuid: results[-1] for uuid, results in said.items()} == ends(jobs), timeout_s=10)
-        receiver.should_stop = True
-        watching.join(10)
-    assert all(results[0].startswith("0/") for results in said.values())
-    assert all(earlier != later for results in said.values() for earlier, later in pairwise(results))
-
-
-def ends(jobs: dict[str, int]) -> dict[str, str]:
-    """What each job says at its end, by its id."""
-    return {job_id: f"{tracks}/{tracks}" for job_id, tracks in jobs.items()}
+        person.run("enqueue", str(library))
+        wait_until(lambda: person.read_json("status")[0]["finished_at"], timeout_s=60)
+        jobs = person.query("SELECT id, tracks FROM job")
+        last_results = {job_id: f"{tracks}/{tracks}" for job_id, tracks in jobs}
+        wait_until(lambda: {job_id: told[-1] for job_id, told in results.items()} == last_results, timeout_s=10)
+    assert all(told[0].startswith("0/") for told in results.values())
+    assert all(earlier != later for told in results.values() for earlier, later in pairwise(told))

@@ -1,0 +1,103 @@
+"""`genremill status`, `results`, `genres` and `errors`: how they print what the database says."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from db.reports import RunReport
+from db.runs import Counts
+from genremill.cli import app
+from genremill.commands.reports import describe_state, measure_rate, print_errors, print_genres
+
+START = datetime(2024, 5, 1, tzinfo=UTC)
+
+
+def make_run(finished_at: datetime | None = None, **counts: int) -> RunReport:
+    """A run that began at START. Counts that are not named are 0."""
+    names = ("found", "skipped", "handed_over", "pending", "queued", "running")
+    names += ("done", "failed", "quarantined", "duplicate")
+    return RunReport(
+        id=1,
+        model="musicnn",
+        coverage="regions",
+        libraries=(b"/music",),
+        started_at=START,
+        finished_at=finished_at,
+        counts=Counts(**{name: counts.get(name, 0) for name in names}),
+        jobs_queued=3,
+        jobs_running=2,
+    )
+
+
+def test_the_rate_counts_what_ended_since_the_run_began():
+    run = make_run(found=100, skipped=10, handed_over=10, failed=5, done=35, queued=30, pending=10)
+    assert measure_rate(run, START + timedelta(seconds=20)) == {"tracks_per_s": 2.0, "eta_s": 20.0}
+
+
+def test_the_rate_of_a_finished_run_is_that_at_its_end():
+    run = make_run(START + timedelta(seconds=10), found=100, done=100)
+    assert measure_rate(run, START + timedelta(days=1)) == {"tracks_per_s": 10.0, "eta_s": 0.0}
+
+
+@pytest.mark.parametrize("seconds", [0, 20])
+def test_a_run_of_which_nothing_has_ended_has_no_time_left(seconds):
+    run = make_run(found=100, queued=100)
+    assert measure_rate(run, START + timedelta(seconds=seconds)) == {"tracks_per_s": 0.0, "eta_s": None}
+
+
+def test_the_state_of_a_run_says_what_its_jobs_do():
+    now = START + timedelta(seconds=20)
+    assert describe_state(make_run(found=60, done=40, queued=20), now) == (
+        "2 jobs running, 3 queued, 2.0 tracks/s, 10 s left"
+    )
+    assert describe_state(make_run(found=60, queued=60), now) == "2 jobs running, 3 queued, 0.0 tracks/s"
+    assert describe_state(make_run(now, found=60, done=60), now) == "finished"
+
+
+def genre_row(model: str, genre: str) -> dict:
+    return {"model": model, "genre": genre, "tracks": 7, "mean_probability": 0.12345}
+
+
+def test_the_model_is_a_column_only_where_there_are_several(capsys):
+    print_genres("Genres", [genre_row("musicnn", "rock"), genre_row("musicnn", "pop")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].strip() == "Genres"
+    assert lines[1].split() == ["genre", "tracks", "mean", "probability"]
+    assert lines[2].split() == ["rock", "7", "0.123"]
+    print_genres("Genres", [genre_row("musicnn", "rock"), genre_row("tiny", "rock")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["model", "genre", "tracks", "mean", "probability"]
+    assert lines[3].split() == ["tiny", "rock", "7", "0.123"]
+
+
+def test_an_error_is_printed_with_its_path_as_text(capsys):
+    print_errors("Failed: 1", [{"path": b"/caf\xe9.mp3", "code": "undecodable", "detail": "[no] audio"}])
+    title, heading, row = capsys.readouterr().out.splitlines()
+    assert title.strip() == "Failed: 1"
+    assert heading.split() == ["file", "code", "what", "happened"]
+    assert row.split() == ["/caf\\xe9.mp3", "undecodable", "[no]", "audio"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["status"], "no runs yet: `genremill run FOLDER` makes one\n"),
+        (["errors"], "nothing failed\n"),
+        (["results", "--format", "csv"], "path,title,artist,album,model,genre,probability,rank\n"),
+    ],
+)
+def test_an_empty_database_is_told(data_dir, arguments, printed):
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    assert result.stdout.replace("\r\n", "\n") == printed
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status", "--json"], ["errors", "--json"], ["genres", "--json"], ["results", "--format", "json"]]
+)
+def test_an_empty_database_is_an_empty_list_as_json(data_dir, arguments):
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == []
