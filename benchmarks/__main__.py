@@ -1,13 +1,7 @@
-"""What is measured on a machine with GPUs: python -m benchmarks PART ...
+"""Measure one thing: python -m benchmarks [--data FOLDER] PART ...
 
-library    make FOLDER: tracks to measure on
-endtoend   the product against its decode children alone
-naive      the published pipeline, one track at a time, on the GPU in float32
-neighbour  the product beside a process that takes and returns most of the card's memory
-small      the product on a card that has 2 GiB left
-scaling    two GPUs against one, with windows that are in memory already
-
-Nothing else should run on the machine. Each part prints what it measured, and ends with 1 when something was wrong.
+Nothing else should run on the machine meanwhile. Each part prints what it measured and ends with exit status 1 when
+something went wrong. `python -m benchmarks PART --help` describes a part and its options.
 """
 
 import argparse
@@ -19,86 +13,103 @@ import sys
 import traceback
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
+import settings
+from settings import GenremillError
 from worker.gpu import nvml
+
+DATA_DIR = Path("/tmp/genremill-benchmark")
+LOG_LINES = 60  # How many lines of the worker's log are shown after a failure.
+
+
+class Part(NamedTuple):
+    """A benchmark: the module with its add_arguments() and main(), and the question that it answers."""
+
+    module: str
+    question: str
+
+
+PARTS = {
+    "library": Part("throughput.library", "makes a folder of tracks for the other parts to work on"),
+    "main-job": Part("throughput.main_job", "how fast is a run on a CPU, beside librosa and beside its own limit?"),
+    "endtoend": Part("throughput.endtoend", "how fast is a run, beside its decode processes alone?"),
+    "naive": Part("throughput.naive", "how fast is the published pipeline on the same tracks?"),
+    "gpu-scaling": Part("throughput.gpu_scaling", "how much faster are two GPUs than one?"),
+    "scan": Part("throughput.scan", "how fast is a folder scanned?"),
+    "codecs": Part("decoding.codecs", "what does decoding cost for each codec, beside librosa and a bare decoder?"),
+    "child-scaling": Part("decoding.child_scaling", "how does decoding grow with the number of decode processes?"),
+    "slow-storage": Part("decoding.slow_storage", "what does reading ahead bring on slow storage?"),
+    "pictures": Part("features.pictures", "what do spectrogram and picture cost, beside the network that reads them?"),
+    "contention": Part("shared_gpu.contention", "what happens while another process takes and returns VRAM?"),
+    "low-vram": Part("shared_gpu.low_vram", "what happens on a GPU that has only 2 GiB left?"),
+}
 
 
 def main() -> None:
-    """Run one part."""
-    options = parse()
-    os.environ["GENREMILL_DATA_DIR"] = str(options.data.absolute())
-    for name in ("device", "amp"):
-        if getattr(options, name, None):
-            os.environ[f"GENREMILL_{name.upper()}"] = getattr(options, name)
-    logs = options.data / "logs"
+    """Run the part that was asked for. Raises SystemExit with status 1 when it fails."""
+    data_dir, name, arguments = parse_command_line()
+    os.environ["GENREMILL_DATA_DIR"] = str(data_dir.absolute())  # before a part's imports read the settings
+    part = importlib.import_module(f"benchmarks.{PARTS[name].module}")
+    options = parse_part(name, part, arguments)
+    for setting in ("device", "amp"):
+        if getattr(options, setting, None):
+            os.environ[f"GENREMILL_{setting.upper()}"] = getattr(options, setting)
+    settings.load.cache_clear()  # The part's imports may have read the settings before.
+    logs = data_dir / "logs"
     shutil.rmtree(logs, ignore_errors=True)
-    print(f"$ {' '.join(sys.argv[1:])}\n{machine()}", flush=True)
+    print(f"$ {' '.join(sys.argv[1:])}\n{describe_machine()}", flush=True)
     try:
-        importlib.import_module(f"benchmarks.{options.module}").main(options)  # which reads the settings above
+        part.main(options)
+    except GenremillError as error:
+        raise SystemExit(f"benchmarks: {error}") from None
     except Exception:
         traceback.print_exc(file=sys.stdout)
-        print(trouble(logs / "worker.log"))
+        print(read_warnings(logs / "worker.log"))
         raise SystemExit(1) from None
     finally:
         sys.stdout.flush()
 
 
-def parse() -> argparse.Namespace:
-    """What was typed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("/tmp/genremill-benchmark"), help="the data folder")
-    parts = parser.add_subparsers(dest="part", required=True)
-
-    library = parts.add_parser("library")
-    library.set_defaults(module="library")
-    library.add_argument("folder", type=Path)
-    library.add_argument("--tracks", type=int, default=2000)
-    library.add_argument("--processes", type=int, default=os.cpu_count())
-    library.add_argument("--short", action="store_true", help="WAV of 10 s in place of MP3 and FLAC of 4 minutes")
-
-    for name, module, tracks in (
-        ("endtoend", "endtoend", 2000),
-        ("naive", "naive", 8),
-        ("neighbour", "crowded", 600),
-        ("small", "crowded", 200),
-    ):
-        part = parts.add_parser(name)
-        part.set_defaults(module=module)
-        part.add_argument("folder", type=Path, help="what the part library made")
-        part.add_argument("--model", required=True)
-        part.add_argument("--tracks", type=int, default=tracks, help="0: of endtoend, only what --also says")
-        part.add_argument("--device", default="cuda:0")
-        part.add_argument("--amp", help="auto, bf16, fp16 or off; default: the setting's")
-    parts.choices["endtoend"].add_argument("--also", type=int, default=0, help="tracks: runs of so many too, before")
-    parts.choices["endtoend"].add_argument("--times", type=int, default=9, help="so many of those, each with others")
-    parts.choices["endtoend"].add_argument("--repeat", type=int, default=1, help="so many runs of all tracks")
-    for name in ("neighbour", "small"):
-        parts.choices[name].add_argument("--coverage", choices=("regions", "full"), default="regions")
-    parts.choices["neighbour"].add_argument("--seed", type=int, default=0)
-    parts.choices["neighbour"].add_argument("--reserve", type=float, default=0.1, help="of the card, never taken")
-    parts.choices["neighbour"].add_argument("--greedy", action="store_true", help="it takes what the worker gives back")
-    parts.choices["small"].add_argument("--leave-mib", type=int, default=2048)
-
-    scaling = parts.add_parser("scaling")
-    scaling.set_defaults(module="scaling")
-    scaling.add_argument("--model", required=True)
-    scaling.add_argument("--devices", nargs="+", default=["cuda:0", "cuda:0,1"], help="the first is what counts as 1")
-    scaling.add_argument("--seconds", type=float, default=20)
-    scaling.add_argument("--amp", default="auto")
-    return parser.parse_args()
+def parse_command_line() -> tuple[Path, str, list[str]]:
+    """The data folder, the part's name and the arguments behind it."""
+    width = max(map(len, PARTS))
+    listed = "\n".join(f"  {name:{width}}  {part.question}" for name, part in PARTS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"{__doc__}\nparts:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, default=DATA_DIR, help="folder for the database, the logs and the weights")
+    parser.add_argument("part", choices=PARTS, metavar="PART", help="one of the parts above")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="what the part takes")
+    options = parser.parse_args()
+    return options.data, options.part, options.arguments
 
 
-def machine() -> str:
-    """What this runs on."""
+def parse_part(name: str, part: ModuleType, arguments: list[str]) -> argparse.Namespace:
+    """The options of a part, which its module defines."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks {name}",
+        description=part.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    part.add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def describe_machine() -> str:
+    """Processor, cores, GPUs and versions, in one line."""
     cores, python = len(os.sched_getaffinity(0)), platform.python_version()
-    gpus = ", ".join(gpu.name for gpu in nvml.gpus()) or "no GPU"
+    gpus = ", ".join(gpu.name for gpu in nvml.list_gpus()) or "no GPU"
     return f"{platform.machine()}, {cores} cores, {gpus}, Python {python}, torch {version('torch')}"
 
 
-def trouble(log: Path, lines: int = 60) -> str:
-    """The log's last lines that tell of more than daily business."""
-    text = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return "\n".join([line for line in text if ": INFO/" not in line][-lines:])
+def read_warnings(log: Path) -> str:
+    """The last lines of the worker's log that are more serious than INFO."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return "\n".join([line for line in lines if ": INFO/" not in line][-LOG_LINES:])
 
 
 if __name__ == "__main__":

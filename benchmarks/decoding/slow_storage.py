@@ -1,8 +1,9 @@
-"""Decoding from storage that takes its time: python -m benchmarks.decoding.slow_storage FOLDER [--wait-ms 20]
+"""What does reading ahead bring on slow storage: python -m benchmarks slow-storage FOLDER [--wait-ms 20]
 
-FOLDER is shown once more through FUSE, where every read and every opening of a file waits. What the decode children
-reach there is compared with what they reach without reading ahead, and with fast storage. Linux; needs `pip install
-mfusepy` and libfuse (FUSE_LIBRARY_PATH says where, if it is not installed), and the right to mount.
+FOLDER, which has audio files, is mounted once more through FUSE, where every read and every opening of a file waits.
+The rate of the decode processes there, with and without reading ahead, is compared with their rate on fast storage.
+Needs Linux, `pip install mfusepy`, libfuse (FUSE_LIBRARY_PATH names it where it is not installed), and the right to
+mount.
 """
 
 import argparse
@@ -15,68 +16,81 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.decoding.decode_pool import Children
-from worker.decode import readahead
+from benchmarks.decoding.decode_pool import DecodeProcesses, windowing_of
+from benchmarks.tracks import list_files
+from settings import GenremillError
+from worker.models.checkpoints import find_checkpoint
 from worker.windowing import Windowing
 
-CUT = Windowing(16_000, 47_872)  # musicnn's
-START_S = 10.0
+MOUNT_S = 10.0  # Seconds that mounting may take.
+MOUNT_CHECK_S = 0.05  # Seconds between two checks whether the folder is mounted.
+WARM_UP_FILES = 2  # The first files warm the decode processes up, the others are measured.
+THREADS = 64  # How many reads can wait at a time.
 
 
-def main() -> None:
-    """Measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="audio files")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this part."""
+    parser.add_argument("folder", type=Path, help="a folder of audio files, without folders in it")
     parser.add_argument(
-        "--wait-ms", type=float, default=20.0, help="of every read of at most 128 KiB, and every opening"
+        "--wait-ms", type=float, default=20.0, help="of every opening and every read of at most 128 KiB (default: 20)"
     )
-    options = parser.parse_args()
-    folder = options.folder.absolute()
-    names = sorted(path.name for path in folder.iterdir())
+    parser.set_defaults(device="cpu")
+
+
+def main(options: argparse.Namespace) -> None:
+    """Measure and print. Raises GenremillError where the folder has too few files or cannot be mounted."""
+    folder, wait_s = options.folder.absolute(), options.wait_ms / 1000
+    names = [path.name for path in list_files(folder)]
+    if len(names) <= WARM_UP_FILES:
+        raise GenremillError(f"{folder} has {len(names)} files; at least {WARM_UP_FILES + 1} are needed")
+    windowing = windowing_of(find_checkpoint("musicnn"), "cpu")
     print(f"{len(names)} files; {options.wait_ms:g} ms for every opening and every read of at most 128 KiB", flush=True)
-    fast = rate(folder, names)
+    fast = measure(windowing, folder, names)
     print(f"fast storage                        {fast:6.2f} tracks/s", flush=True)
-    with slow(folder, options.wait_ms / 1000) as mounted:
-        reading_ahead = rate(mounted, names)
-    print(f"slow storage                        {reading_ahead:6.2f} tracks/s", flush=True)
-    readahead.ReadAhead.ask = lambda self, path, coverage: None
-    with slow(folder, options.wait_ms / 1000) as mounted:
-        without = rate(mounted, names)
+    with slow_mount(folder, wait_s) as mounted:
+        ahead = measure(windowing, mounted, names)
+    print(f"slow storage                        {ahead:6.2f} tracks/s", flush=True)
+    with slow_mount(folder, wait_s) as mounted:
+        without = measure(windowing, mounted, names, reading_ahead=False)
     print(f"slow storage without reading ahead  {without:6.2f} tracks/s")
-    print(f"with / without reading ahead = {reading_ahead / without:.2f}")
-    print(f"with reading ahead / fast storage = {reading_ahead / fast:.2f}")
+    print(f"with / without reading ahead = {ahead / without:.2f}")
+    print(f"with reading ahead / fast storage = {ahead / fast:.2f}")
 
 
-def rate(folder: Path, names: list[str]) -> float:
-    """Tracks a second of the decode children."""
+def measure(windowing: Windowing, folder: Path, names: list[str], *, reading_ahead: bool = True) -> float:
+    """Tracks a second of new decode processes."""
     paths = [folder / name for name in names]
-    with contextlib.closing(Children(CUT, paths[:2])) as decoding:
-        return decoding.decode(paths[2:]).tracks_per_s
+    warm_up, tracks = paths[:WARM_UP_FILES], paths[WARM_UP_FILES:]
+    with contextlib.closing(DecodeProcesses(windowing, warm_up, reading_ahead=reading_ahead)) as decoding:
+        return decoding.decode(tracks).tracks_per_s
 
 
 @contextlib.contextmanager
-def slow(folder: Path, wait_s: float) -> Iterator[Path]:
+def slow_mount(folder: Path, wait_s: float) -> Iterator[Path]:
     """The folder, mounted anew, with nothing of it in the page cache."""
-    with tempfile.TemporaryDirectory() as point:
-        process = multiprocessing.get_context("spawn").Process(target=serve, args=(folder, point, wait_s))
-        process.start()
-        deadline = time.monotonic() + START_S
-        while not os.path.ismount(point):
-            assert process.is_alive() and time.monotonic() < deadline, "it cannot be mounted"
-            time.sleep(0.05)
+    with tempfile.TemporaryDirectory() as mount_point:
+        server = multiprocessing.get_context("spawn").Process(target=serve, args=(folder, mount_point, wait_s))
+        server.start()
+        deadline = time.monotonic() + MOUNT_S
+        while not os.path.ismount(mount_point):
+            if not server.is_alive() or time.monotonic() > deadline:
+                raise GenremillError(f"{folder} cannot be mounted through FUSE: see `slow-storage --help`")
+            time.sleep(MOUNT_CHECK_S)
         try:
-            yield Path(point)
+            yield Path(mount_point)
         finally:
-            subprocess.run(["umount", "-l", point], check=True)
-            process.terminate()
-            process.join()
+            subprocess.run(["umount", "-l", mount_point], check=True)
+            server.terminate()
+            server.join()
 
 
-def serve(folder: Path, point: str, wait_s: float) -> None:
-    """Be the file system."""
+def serve(folder: Path, mount_point: str, wait_s: float) -> None:
+    """Serve the folder as a slow file system, until this process is ended."""
     import mfusepy
 
-    class Slow(mfusepy.Operations):
+    class SlowFolder(mfusepy.Operations):
+        """The folder's files, read-only. The names of the methods and their arguments are those of FUSE."""
+
         def getattr(self, path, fh=None):
             status = os.lstat(f"{folder}{path}")
             return {name: getattr(status, name) for name in ("st_mode", "st_nlink", "st_size", "st_uid", "st_gid")}
@@ -95,9 +109,7 @@ def serve(folder: Path, point: str, wait_s: float) -> None:
         def release(self, path, fh):
             os.close(fh)
 
-    # the page cache outlives the opening of a file, as on NFS
-    mfusepy.FUSE(Slow(), point, foreground=True, ro=True, kernel_cache=True, nothreads=False, max_threads=64)
-
-
-if __name__ == "__main__":
-    main()
+    # kernel_cache: the page cache outlives the closing of a file, as it does on NFS
+    mfusepy.FUSE(
+        SlowFolder(), mount_point, foreground=True, ro=True, kernel_cache=True, nothreads=False, max_threads=THREADS
+    )

@@ -1,23 +1,16 @@
-"""The main job against the naive pipeline and against its own limit: python -m benchmarks.throughput.main_job [FOLDER]
+"""How fast is a run on a CPU, beside librosa and beside its own limit: python -m benchmarks main-job [FOLDER]
 
-60 tracks of 4 minutes (MP3, FLAC, OGG, M4A; composed into FOLDER on first use), three regions a track, musicnn:
+60 tracks of 4 minutes (MP3, FLAC, OGG and M4A; composed into FOLDER where they are missing) are analysed with the model
+musicnn, three regions of each. Three rates are measured and compared:
 
-naive   one process: librosa.load of the whole file, the same windows, the same model, one track at a time
-limit   cores / (CPU seconds a track of decoding + of features and model), each measured alone, in one thread
+naive   one process loads whole files with librosa and predicts the same windows with the same model, one after another
+limit   cores / (CPU seconds a track of decoding + of features and model), each measured alone in one thread
 ours    scan, jobs, Redis, a Celery worker, decode processes, engine, SQLite; the worker is up and has its model
-
-Nothing else should run on the machine.
 """
 
-import os
-
-os.environ.setdefault("GENREMILL_DATA_DIR", "/tmp/genremill-benchmark")
-
 import argparse
-import platform
-import shutil
-import time
-from collections.abc import Callable
+import os
+import statistics
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,150 +19,116 @@ import numpy as np
 import torch
 
 import settings
-from db.session import connect
+from benchmarks.throughput import product
+from benchmarks.timing import cpu_s, items_per_s
 from genremill.bench import naive
-from genremill.local_stack import Stack, free_port
-from genremill.sample.long_track import compose_long
-from producer import enqueue
-from producer.follow import follow
-from producer.order import Order
+from genremill.sample.long_track import write_long_track
 from worker.decode.windows import read_windows
 from worker.inference.batch import PCM_SCALE
 from worker.inference.engine import CPU_BATCH
 from worker.models import checkpoints
-from worker.windowing import Windowing
+from worker.models.checkpoints import Model
 
-TRACKS = 60
+MODEL = "musicnn"
 SUFFIXES = (".mp3", ".flac", ".ogg", ".m4a")
+BLOCK_WINDOWS = 16  # How many windows the decoder returns at a time.
+WARM_UP_TRACKS = 3  # How many tracks the model predicts before it is measured.
+GOAL_NAIVE, GOAL_LIMIT = 7, 0.80  # The ratios that a run should reach at the least.
 
 
-def main() -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this part."""
+    default = Path("/tmp/genremill-benchmark-tracks")
+    parser.add_argument("folder", nargs="?", type=Path, default=default, help=f"of the tracks (default: {default})")
+    parser.add_argument("--tracks", type=int, default=60, help="how many (default: 60)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of ours, whose median counts (default: 3)")
+    parser.set_defaults(device="cpu")
+
+
+def main(options: argparse.Namespace) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("/tmp/genremill-benchmark-tracks"))
-    parser.add_argument("--repeat", type=int, default=3, help="runs of ours; the middle one counts")
-    options = parser.parse_args()
-    tracks = compose_tracks(options.folder / "tracks")
-    compose_tracks(options.folder / "warm-up", first=TRACKS, count=len(SUFFIXES))
+    folder, count = options.folder, options.tracks
+    tracks = compose_tracks(folder / f"{count}-tracks", 0, count)
+    compose_tracks(folder / f"{count}-warm-up", count, len(SUFFIXES))
     cores = settings.load().usable_cores
-    print(f"{platform.machine()}, {cores} cores, Python {platform.python_version()}, torch {torch.__version__}")
 
     decode_s, windows = measure_decoding(tracks)
     model_s = measure_model(windows)
     limit = cores / (decode_s + model_s)
     print(f"decoding {decode_s * 1e3:.1f} ms, features and model {model_s * 1e3:.1f} ms of CPU a track, alone")
-    print(f"limit    {limit:.2f} tracks/s on {cores} cores")
-    rates = sorted(measure_ours(options.folder, options.repeat))
-    ours = rates[len(rates) // 2]
-    print(f"ours     {ours:.2f} tracks/s (of {', '.join(f'{rate:.2f}' for rate in rates)})")
-    theirs = measure_naive(tracks)
-    print(f"naive    {theirs:.2f} tracks/s")
-    print(f"ours / naive = {ours / theirs:.1f} (at least 7 is wanted)")
-    print(f"ours / limit = {ours / limit:.2f} (at least 0.80 is wanted)")
+    print(f"limit    {limit:.2f} tracks/s on {cores} cores", flush=True)
+    rates = [measure_product(folder / f"{count}-tracks", folder / f"{count}-warm-up") for _ in range(options.repeat)]
+    ours = statistics.median(rates)
+    print(f"ours     {ours:.2f} tracks/s (of {', '.join(f'{rate:.2f}' for rate in sorted(rates))})", flush=True)
+    naive_rate = measure_naive(tracks)
+    print(f"naive    {naive_rate:.2f} tracks/s")
+    print(f"ours / naive = {ours / naive_rate:.1f} (goal: at least {GOAL_NAIVE})")
+    print(f"ours / limit = {ours / limit:.2f} (goal: at least {GOAL_LIMIT:.2f})")
 
 
-def compose_tracks(folder: Path, first: int = 0, count: int = TRACKS) -> list[Path]:
-    """The tracks, composed where they are missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tracks = [folder / f"{seed:03}{SUFFIXES[seed % len(SUFFIXES)]}" for seed in range(first, first + count)]
+def compose_tracks(folder: Path, first_seed: int, count: int) -> list[Path]:
+    """The paths of tracks of 4 minutes, which are composed where they are missing."""
+    seeds = range(first_seed, first_seed + count)
+    tracks = [folder / f"{seed:03}{SUFFIXES[seed % len(SUFFIXES)]}" for seed in seeds]
     missing = [track for track in tracks if not track.exists()]
     if missing:
         print(f"composing {len(missing)} tracks of 4 minutes", flush=True)
         with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-            list(pool.map(_compose, missing))
+            list(pool.map(write_long_track, missing, [int(track.stem) for track in missing]))
     return tracks
 
 
-def _compose(track: Path) -> None:
-    partial = track.with_name(f".{track.name}")
-    compose_long(partial, seed=int(track.stem))
-    partial.rename(track)
-
-
-def the_cut() -> Windowing:
-    """What musicnn reads of a track."""
-    return _model().windowing()
-
-
-def _model() -> checkpoints.Model:
-    return checkpoints.load_model(checkpoints.find_checkpoint("musicnn"), "cpu")
-
-
-def cpu_s(work: Callable[[], object]) -> float:
-    """CPU seconds of this process."""
-    began = time.process_time()
-    work()
-    return time.process_time() - began
+def load_model() -> Model:
+    """The model in float32 on the CPU."""
+    return checkpoints.load_model(checkpoints.find_checkpoint(MODEL), "cpu")
 
 
 def measure_decoding(tracks: list[Path]) -> tuple[float, list[np.ndarray]]:
-    """CPU seconds a track from file to windows, and the windows."""
-    windowing, windows = the_cut(), []
-    for track in tracks[: len(SUFFIXES)]:  # the imports of the decoders
-        list(read_windows(os.fsencode(track), windowing, 16))
-    spent_s = cpu_s(
-        lambda: windows.extend(
-            np.concatenate([block.pcm for block in read_windows(os.fsencode(t), windowing, 16)]) for t in tracks
-        )
-    )
+    """CPU seconds a track from file to windows, and each track's windows, int16 (windows, samples)."""
+    windowing = load_model().windowing()
+
+    def decode(track: Path) -> np.ndarray:
+        return np.concatenate([block.pcm for block in read_windows(os.fsencode(track), windowing, BLOCK_WINDOWS)])
+
+    for track in tracks[: len(SUFFIXES)]:  # The first file of each format imports its decoder.
+        decode(track)
+    windows: list[np.ndarray] = []
+    spent_s = cpu_s(lambda: windows.extend(map(decode, tracks)))
     return spent_s / len(tracks), windows
 
 
 def measure_model(windows: list[np.ndarray]) -> float:
-    """CPU seconds a track from windows to probabilities, in one thread and the engine's batches."""
+    """CPU seconds a track from windows to probabilities, in one thread and in batches of the engine's size."""
     torch.set_num_threads(1)
-    network = _model().network
+    network = load_model().network
+
+    def predict(tracks: list[np.ndarray]) -> None:
+        for pcm in tracks:
+            for batch in torch.from_numpy(pcm).split(CPU_BATCH):
+                network(batch.float() * PCM_SCALE)
+
     with torch.inference_mode():
-        for pcm in windows[:3]:
-            network(torch.from_numpy(pcm).float() * PCM_SCALE)
-        spent_s = cpu_s(lambda: [_forward(network, pcm) for pcm in windows])
-    return spent_s / len(windows)
+        predict(windows[:WARM_UP_TRACKS])
+        return cpu_s(lambda: predict(windows)) / len(windows)
 
 
-def _forward(network: torch.nn.Module, pcm: np.ndarray) -> None:
-    for batch in torch.from_numpy(pcm).split(CPU_BATCH):
-        network(batch.float() * PCM_SCALE)
+def measure_product(root: Path, warm_up: Path) -> float:
+    """Tracks a second of the product on an empty database, from the order to the end of the run."""
+    checkpoint = checkpoints.find_checkpoint(MODEL)
+    with product.running() as (stack, database):
+        product.warm_up(stack, database, warm_up, checkpoint)
+        run = product.measure(stack, database, root, checkpoint)
+    return run.tracks / run.wall_s
 
 
 def measure_naive(tracks: list[Path]) -> float:
-    """Tracks a second, one after the other, with torch's own number of threads."""
+    """Tracks a second of the naive pipeline, whose network may use all cores."""
     torch.set_num_threads(settings.load().usable_cores)
-    model = _model()
-    naive.analyse(model, "cpu", tracks[0])
-    began = time.perf_counter()
-    for track in tracks:
-        naive.analyse(model, "cpu", track)
-    return len(tracks) / (time.perf_counter() - began)
+    model = load_model()
 
+    def analyse(paths: list[Path]) -> None:
+        for path in paths:
+            naive.analyse(model, "cpu", path)
 
-def measure_ours(folder: Path, repeat: int) -> list[float]:
-    """Tracks a second from the order to the last score, `repeat` times on an empty database each."""
-    config = settings.load()
-    rates = []
-    for _ in range(repeat):
-        shutil.rmtree(config.data_dir, ignore_errors=True)
-        database = connect(config.database)
-        stack = Stack(config, free_port("127.0.0.1", 5555), config.data_dir / "logs")
-        try:
-            stack.start()
-            _run(database, folder / "warm-up")
-            time.sleep(2)  # Flower is up by then
-            began = time.perf_counter()
-            _run(database, folder / "tracks")
-            rates.append(TRACKS / (time.perf_counter() - began))
-        finally:
-            stack.stop()
-            database.close()
-    return rates
-
-
-def _run(database, root: Path) -> None:
-    order = Order((root,), checkpoints.find_checkpoint("musicnn"), "regions")
-    run_id = enqueue.enqueue(database, order)
-    for counts in follow(database, run_id, order, look_s=0.05):  # noqa: B007
-        pass
-    assert counts.balanced and counts.failed == 0, counts
-
-
-if __name__ == "__main__":
-    main()
+    analyse(tracks[:1])
+    return items_per_s(lambda: analyse(tracks), len(tracks))

@@ -1,49 +1,56 @@
-"""The published pipeline, one track at a time, in float32: the whole file through librosa, matplotlib and PIL."""
+"""How fast is the published pipeline: python -m benchmarks naive FOLDER --model MODEL [--tracks N]
+
+FOLDER is what `python -m benchmarks library` made. librosa loads each file whole, matplotlib and PIL draw its pictures,
+and the network computes in float32, one track after the other. It is measured twice: with the windows that genremill
+takes of a track, and with all windows of it, as published.
+"""
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+import librosa
 import numpy as np
+import numpy.typing as npt
+import torch
 
-from benchmarks.throughput import endtoend, library, product
+from benchmarks.throughput import product
+from benchmarks.timing import items_per_s
+from benchmarks.tracks import list_tracks, list_warm_up
+from genremill.bench import naive
+from worker.models import checkpoints
+from worker.models.checkpoints import Model
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this part."""
+    parser.add_argument("folder", type=Path, help="what the part `library` made")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--tracks", type=int, default=8, help="how many (default: 8)")
+    parser.add_argument("--device", default="cuda:0")
 
 
 def main(options: argparse.Namespace) -> None:
-    """Measure with the windows that genremill takes, and with all of a track, and print."""
-    library.do_without_av()
-    from genremill.bench import naive
-    from worker.models import checkpoints
-
-    tracks = endtoend.files(options.folder / "tracks")[: options.tracks]
-    warm_up = endtoend.files(options.folder / "warm-up")[0]
-    model = checkpoints.load_model(product.with_weights(options.model), options.device, "off")
+    """Measure both ways and print."""
+    tracks, warm_up = list_tracks(options.folder)[: options.tracks], list_warm_up(options.folder)[0]
+    model = checkpoints.load_model(product.find_or_seed_weights(options.model), options.device, "off")
     print(f"{len(tracks)} tracks, {options.model} on {options.device}, {model.dtype}", flush=True)
-    for what, analyse in (("three regions", naive.analyse), ("the whole track", analyse_whole)):
-        per_s = rate(lambda track, analyse=analyse: analyse(model, options.device, track), tracks, warm_up)
-        print(f"naive, {what}: {per_s:.3f} tracks/s", flush=True)
+    for windows, analyse in (("three regions", naive.analyse), ("the whole track", analyse_whole)):
+        rate = tracks_per_s(lambda track, analyse=analyse: analyse(model, options.device, track), tracks, warm_up)
+        print(f"naive, {windows}: {rate:.3f} tracks/s", flush=True)
 
 
-def rate(work: Callable[[Path], object], tracks: list[Path], warm_up: Path) -> float:
-    """Tracks a second."""
-    work(warm_up)
-    began = time.perf_counter()
-    for track in tracks:
-        work(track)
-    return len(tracks) / (time.perf_counter() - began)
+def tracks_per_s(analyse: Callable[[Path], object], tracks: list[Path], warm_up: Path) -> float:
+    """Tracks a second, after another track to warm up with."""
+    analyse(warm_up)
+    return items_per_s(lambda: [analyse(track) for track in tracks], len(tracks))
 
 
-def analyse_whole(model, device: str, path: Path) -> np.ndarray:
-    """A track's probabilities (labels,), of all its windows as one batch, cut as published."""
-    import librosa
-    import torch
-
-    from genremill.bench import naive
-
+def analyse_whole(model: Model, device: str, path: Path) -> npt.NDArray[np.float32]:
+    """A track's probabilities, float32 (labels,), of all its windows as one batch, cut as published."""
     waveform = naive.load_waveform(path, model.sample_rate)
-    feature = naive.FEATURES.get(json.loads(model.features).get("kind"))
+    feature = naive.SPECTROGRAMS.get(json.loads(model.features).get("kind"))
     with torch.inference_mode():
         if feature is None:
             whole = len(waveform) // model.window * model.window

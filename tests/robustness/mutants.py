@@ -39,7 +39,7 @@ TESTS = {  # of modules that have more than the tests in the file that mirrors t
     "producer/*.py": ("tests/unit/producer", "tests/integration"),
     "worker/decode/readers/*.py": ("tests/unit/worker/decode/readers", "tests/unit/worker/decode/test_windows.py"),
     "worker/decode/*.py": ("tests/unit/worker/decode",),
-    "worker/inference/*.py": ("tests/unit/worker/inference", "tests/unit/worker/decode/test_native.py"),
+    "worker/inference/*.py": ("tests/unit/worker/inference", "tests/unit/worker/decode/test_native_on_device.py"),
     "worker/models/*.py": ("tests/unit/worker/models",),
     "worker/windowing.py": ("tests/unit/worker/test_windowing.py", "tests/unit/worker/decode/test_windows.py"),
 }

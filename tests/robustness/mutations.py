@@ -1,4 +1,4 @@
-"""Broken audio files without end: each is made of whole ones and two numbers, and can be made again from them."""
+"""Broken audio files without end. Each is made of intact files and two numbers, from which it can be made again."""
 
 import struct
 from collections.abc import Callable, Sequence
@@ -7,19 +7,31 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from mutagen.ogg import OggPage
 from numpy.random import Generator
 
-EDGE_BYTES = 4096  # the header, and the end
-FIELDS_BYTES = 200  # where sample rate, channels and frames stand
-PICTURE_BYTES = 24 << 20
+Bytes = npt.NDArray[np.uint8]  # The bytes of a file: (n,).
+
+EDGE_BYTES = 4096  # Bytes at the front of a file that count as its header, and at the back as its end.
+FIELDS_BYTES = 200  # Bytes at the front in which the sample rate, the channels and the number of frames stand.
+MAX_FLIPPED_BITS = 1000
+MAX_PICTURE_BYTES = 24 << 20
+MAX_LYING_TAG_BYTES = 1 << 28  # The largest size that a lying ID3 tag claims.
+MAX_TAG_BYTES = 1 << 16  # The most bytes that follow the header of a lying ID3 tag.
+MAX_RANDOM_BYTES = 1 << 20
+MAX_TEXT_REPEATS = 1000
+MAX_STUB_BYTES = 64
+TAG_VALUE_BYTES = 1 << 12  # Bytes of the title in an APE tag.
 TEXTS = (
     b"<!DOCTYPE html><title>404 Not Found</title><p>The track has moved.\n",
     b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:other.wav\n",
     b"ffconcat version 1.0\nfile 'other.wav'\n",
     "Ein Stück, das keines ist. ".encode(),
 )
-LENGTHS = (  # a mark, where from there a length stands, and how it is written
+# Where containers write lengths: a mark, how many bytes behind the mark's beginning the length stands, and its format
+# for struct. One that the file contains is drawn; the last one only where the file contains no other.
+LENGTH_FIELDS = (
     (b"fLaC", 4, ">I"),
     (b"RIFF", 4, "<I"),
     (b"fmt ", 4, "<I"),
@@ -40,145 +52,158 @@ LENGTHS = (  # a mark, where from there a length stands, and how it is written
     (b"alac", -4, ">I"),
     (b"wvpk", 4, "<I"),
     (b"MAC ", 8, "<I"),
-    (bytes.fromhex("3026b2758e66cf11"), 16, "<Q"),  # ASF: its header, its file's properties, its stream's
-    (bytes.fromhex("a1dcab8c47a9cf11"), 16, "<Q"),
-    (bytes.fromhex("9107dcb7b7a9cf11"), 16, "<Q"),
+    (bytes.fromhex("3026b2758e66cf11"), 16, "<Q"),  # ASF: the header object
+    (bytes.fromhex("a1dcab8c47a9cf11"), 16, "<Q"),  # ASF: the properties of the file
+    (bytes.fromhex("9107dcb7b7a9cf11"), 16, "<Q"),  # ASF: the properties of a stream
     (b"Xing", 8, ">I"),
     (b"Info", 8, ">I"),
-    (b"\xff", 3, ">I"),  # what is left: MPEG and ADTS, in whose frames' headers lengths are a few bits
+    (b"\xff", 3, ">I"),  # MPEG and ADTS, whose frames have lengths of a few bits in their headers
 )
-LIES = (0, 1, 0x7FFF, 0xFFFF, 0xFFFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF)
+LYING_LENGTHS = (0, 1, 0x7FFF, 0xFFFF, 0xFFFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF)
 
-Mutation = Callable[[Generator, np.ndarray, bytes], bytes | np.ndarray]  # uint8 (n,), and another file
+# Gets random numbers, the file's bytes, which it may change, and the bytes of another file. Returns the broken file.
+Mutation = Callable[[Generator, Bytes, bytes], bytes | Bytes]
 
 
-class Broken(NamedTuple):
-    """A file that is not written yet."""
+class BrokenFile(NamedTuple):
+    """A broken file that is not written yet."""
 
     number: int
     mutation: str
     name: str
-    data: bytes | np.ndarray
+    data: bytes | Bytes
 
 
-def make(whole: Sequence[Path], seed: int, number: int) -> Broken:
-    """The broken file of this number: mutations take turns, and within each of them the whole files of two or more
-    codecs. Equal arguments give equal files."""
+def break_file(intact: Sequence[Path], seed: int, number: int) -> BrokenFile:
+    """The broken file of this number. Equal arguments give equal files.
+
+    intact: files in at least two formats. Mutations take turns, and within each mutation the files do.
+    """
     rng, mutations = np.random.default_rng((seed, number)), list(MUTATIONS)
     mutation = mutations[number % len(mutations)]
-    path = whole[number // len(mutations) % len(whole)]
-    others = [other for other in whole if other.suffix != path.suffix]
+    path = intact[number // len(mutations) % len(intact)]
+    others = [other for other in intact if other.suffix != path.suffix]
     other = others[rng.integers(len(others))]
     data = MUTATIONS[mutation](rng, np.frombuffer(bytearray(path.read_bytes()), np.uint8), other.read_bytes())
     suffix = other.suffix if mutation == WRONG_SUFFIX else path.suffix
-    return Broken(number, mutation, f"{number} {mutation} {path.stem}{suffix}", data)
+    return BrokenFile(number, mutation, f"{number} {mutation} {path.stem}{suffix}", data)
 
 
-def _flipped(rng: Generator, data: np.ndarray, begin: int, end: int | None = None) -> np.ndarray:
-    """1 to 1000 bits of a part flipped."""
+def draw_count(rng: Generator, limit: int) -> int:
+    """A number from 1 to `limit`, of which each power of ten is as likely as the others."""
+    return int(limit ** rng.random())
+
+
+def draw_stretch(rng: Generator, data: Bytes) -> slice:
+    """A stretch of the file, of any length."""
+    begin = int(rng.integers(len(data)))
+    return slice(begin, begin + draw_count(rng, len(data)))
+
+
+def flip_bits(rng: Generator, data: Bytes, begin: int, end: int | None = None) -> Bytes:
+    """Flip bits of a part of the file."""
     part = data[begin:end]
-    count = _many(rng, 1000)
+    count = draw_count(rng, MAX_FLIPPED_BITS)
     part[rng.integers(len(part), size=count)] ^= np.left_shift(1, rng.integers(8, size=count)).astype(np.uint8)
     return data
 
 
-def _many(rng: Generator, most: int) -> int:
-    """1 to `most`, each power of ten as likely as the others."""
-    return int(most ** rng.random())
-
-
-def _stretch(rng: Generator, data: np.ndarray) -> slice:
-    begin = int(rng.integers(len(data)))
-    return slice(begin, begin + _many(rng, len(data)))
-
-
-def _overwritten(rng: Generator, data: np.ndarray, value: Callable[[int], object]) -> np.ndarray:
-    where = _stretch(rng, data)
-    data[where] = value(len(data[where]))
+def overwrite(rng: Generator, data: Bytes, make_bytes: Callable[[int], Bytes | int]) -> Bytes:
+    """Write over a stretch what `make_bytes` returns for its length."""
+    stretch = draw_stretch(rng, data)
+    data[stretch] = make_bytes(len(data[stretch]))
     return data
 
 
-def _inserted(rng: Generator, data: np.ndarray, _: bytes) -> np.ndarray:
-    at = int(rng.integers(len(data)))
-    return np.concatenate([data[:at], data[_stretch(rng, data)], data[at:]])
+def duplicate(rng: Generator, data: Bytes, _other: bytes) -> Bytes:
+    """Insert a copy of a stretch anywhere."""
+    position = int(rng.integers(len(data)))
+    return np.concatenate([data[:position], data[draw_stretch(rng, data)], data[position:]])
 
 
-def _removed(rng: Generator, data: np.ndarray, _: bytes) -> np.ndarray:
-    where = _stretch(rng, data)
-    return np.concatenate([data[: where.start], data[where.stop :]])
+def remove(rng: Generator, data: Bytes, _other: bytes) -> Bytes:
+    """Leave a stretch out."""
+    stretch = draw_stretch(rng, data)
+    return np.concatenate([data[: stretch.start], data[stretch.stop :]])
 
 
-def _swapped(rng: Generator, data: np.ndarray, _: bytes) -> np.ndarray:
-    """Two stretches that lie one behind the other, the other way round."""
+def swap(rng: Generator, data: Bytes, _other: bytes) -> Bytes:
+    """Exchange two stretches that lie side by side."""
     first, middle, last = sorted(rng.integers(len(data), size=3))
     return np.concatenate([data[:first], data[middle:last], data[first:middle], data[last:]])
 
 
-def _extreme_fields(rng: Generator, data: np.ndarray, _: bytes) -> np.ndarray:
-    at = int(rng.integers(FIELDS_BYTES))
-    data[at : at + rng.integers(1, 5)] = rng.choice([0x00, 0xFF, 0x7F, 0x80])
+def set_extreme_fields(rng: Generator, data: Bytes, _other: bytes) -> Bytes:
+    """Set a few bytes near the front to extreme values."""
+    position = int(rng.integers(FIELDS_BYTES))
+    data[position : position + rng.integers(1, 5)] = rng.choice([0x00, 0xFF, 0x7F, 0x80])
     return data
 
 
-def _lying_length(rng: Generator, data: np.ndarray, _: bytes) -> np.ndarray:
-    """A length of the container's own that is wrong; in Ogg with the page's checksum right."""
+def set_lying_length(rng: Generator, data: Bytes, _other: bytes) -> Bytes:
+    """Write a wrong length where the container has one. In Ogg the page's checksum is made right again."""
     content = data.tobytes()
-    found = [(content.find(mark) + offset, form) for mark, offset, form in LENGTHS if mark in content]
-    at, form = found[rng.integers(max(1, len(found) - 1))]
-    at, size = max(0, at), struct.calcsize(form)
-    lie = int(rng.choice(LIES)) if rng.random() < 0.7 else int(rng.integers(1 << 32))
-    data[at : at + size] = np.frombuffer(struct.pack(form, lie), np.uint8)[: len(data) - at]
+    fields = [(content.find(mark) + offset, form) for mark, offset, form in LENGTH_FIELDS if mark in content]
+    position, form = fields[rng.integers(max(1, len(fields) - 1))]
+    position, size = max(0, position), struct.calcsize(form)
+    length = int(rng.choice(LYING_LENGTHS)) if rng.random() < 0.7 else int(rng.integers(1 << 32))
+    data[position : position + size] = np.frombuffer(struct.pack(form, length), np.uint8)[: len(data) - position]
     if content.startswith(b"OggS"):
-        begin = content.rfind(b"OggS", 0, at)
+        begin = content.rfind(b"OggS", 0, position)
         page = OggPage(BytesIO(data[begin:].tobytes()))
         data[begin : begin + page.size] = np.frombuffer(page.write(), np.uint8)
     return data
 
 
-def _with_picture(rng: Generator, data: np.ndarray, _: bytes) -> bytes:
-    picture = b"\0image/jpeg\0\3\0\xff\xd8" + rng.bytes(_many(rng, PICTURE_BYTES))
+def add_picture(rng: Generator, data: Bytes, _other: bytes) -> bytes:
+    """Put an ID3 tag with a picture in front."""
+    picture = b"\0image/jpeg\0\3\0\xff\xd8" + rng.bytes(draw_count(rng, MAX_PICTURE_BYTES))
     frame = b"APIC" + struct.pack(">IH", len(picture), 0) + picture
-    return _id3v2(len(frame)) + frame + data.tobytes()
+    return id3v2_header(len(frame)) + frame + data.tobytes()
 
 
-def _id3v2(size: int) -> bytes:
-    """The header of a tag of so many bytes, 7 of each byte's bits being used."""
+def id3v2_header(size: int) -> bytes:
+    """The header of an ID3 tag of so many bytes. Its size is written with 7 bits in each byte."""
     return b"ID3\3\0\0" + bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
 
 
-def _with_lying_tag(rng: Generator, data: np.ndarray, _: bytes) -> bytes:
-    header = _id3v2(_many(rng, 1 << 28)) if rng.random() < 0.5 else b"ID3" + rng.bytes(7)
-    return header + rng.bytes(_many(rng, 1 << 16)) + data.tobytes()
+def add_lying_tag(rng: Generator, data: Bytes, _other: bytes) -> bytes:
+    """Put an ID3 tag in front that claims another size than it has, or is random behind its mark."""
+    lies = rng.random() < 0.5
+    header = id3v2_header(draw_count(rng, MAX_LYING_TAG_BYTES)) if lies else b"ID3" + rng.bytes(7)
+    return header + rng.bytes(draw_count(rng, MAX_TAG_BYTES)) + data.tobytes()
 
 
-def _tagged_behind(rng: Generator, data: np.ndarray, _: bytes) -> bytes:
-    """APEv2, whose size may be a lie, then ID3v1."""
-    item = struct.pack("<II", 1 << 12, 0) + b"Title\0" + rng.bytes(1 << 12)
-    size = len(item) + 32 if rng.random() < 0.5 else int(rng.choice(LIES))
-    ends = [b"APETAGEX" + struct.pack("<IIIIQ", 2000, size, 1, flags, 0) for flags in (0xA0000000, 0x80000000)]
-    return data.tobytes() + ends[0] + item + ends[1] + b"TAG" + rng.bytes(125)
+def add_tags_behind(rng: Generator, data: Bytes, _other: bytes) -> bytes:
+    """Put an APE tag of version 2 behind, whose size may be wrong, and an ID3 tag of version 1 behind that."""
+    item = struct.pack("<II", TAG_VALUE_BYTES, 0) + b"Title\0" + rng.bytes(TAG_VALUE_BYTES)
+    size = len(item) + 32 if rng.random() < 0.5 else int(rng.choice(LYING_LENGTHS))
+    header, footer = (
+        b"APETAGEX" + struct.pack("<IIIIQ", 2000, size, 1, flags, 0) for flags in (0xA0000000, 0x80000000)
+    )
+    return data.tobytes() + header + item + footer + b"TAG" + rng.bytes(125)
 
 
-WRONG_SUFFIX = "wrong suffix"
+WRONG_SUFFIX = "wrong suffix"  # The one mutation that changes the file's name alone.
 MUTATIONS: dict[str, Mutation] = {
-    "flips": lambda rng, data, _: _flipped(rng, data, 0),
-    "flips in header": lambda rng, data, _: _flipped(rng, data, 0, EDGE_BYTES),
-    "flips at end": lambda rng, data, _: _flipped(rng, data, -EDGE_BYTES),
-    "zeros": lambda rng, data, _: _overwritten(rng, data, lambda _: 0),
-    "noise": lambda rng, data, _: _overwritten(rng, data, lambda n: rng.integers(256, size=n, dtype=np.uint8)),
+    "flips": lambda rng, data, _: flip_bits(rng, data, 0),
+    "flips in header": lambda rng, data, _: flip_bits(rng, data, 0, EDGE_BYTES),
+    "flips at end": lambda rng, data, _: flip_bits(rng, data, -EDGE_BYTES),
+    "zeros": lambda rng, data, _: overwrite(rng, data, lambda _: 0),
+    "noise": lambda rng, data, _: overwrite(rng, data, lambda n: rng.integers(256, size=n, dtype=np.uint8)),
     "truncated": lambda rng, data, _: data[: rng.integers(len(data))],
-    "stub": lambda rng, data, _: data[: rng.integers(64)],
-    "duplicated": _inserted,
-    "removed": _removed,
-    "swapped": _swapped,
+    "stub": lambda rng, data, _: data[: rng.integers(MAX_STUB_BYTES)],
+    "duplicated": duplicate,
+    "removed": remove,
+    "swapped": swap,
     "joined": lambda rng, data, other: data.tobytes() + other,
     WRONG_SUFFIX: lambda rng, data, _: data,
-    "picture": _with_picture,
-    "lying tag": _with_lying_tag,
-    "tags behind": _tagged_behind,
-    "lying length": _lying_length,
-    "extreme fields": _extreme_fields,
-    "random bytes": lambda rng, data, _: rng.bytes(_many(rng, 1 << 20)),
-    "text": lambda rng, data, _: TEXTS[rng.integers(len(TEXTS))] * _many(rng, 1000),
+    "picture": add_picture,
+    "lying tag": add_lying_tag,
+    "tags behind": add_tags_behind,
+    "lying length": set_lying_length,
+    "extreme fields": set_extreme_fields,
+    "random bytes": lambda rng, data, _: rng.bytes(draw_count(rng, MAX_RANDOM_BYTES)),
+    "text": lambda rng, data, _: TEXTS[rng.integers(len(TEXTS))] * draw_count(rng, MAX_TEXT_REPEATS),
     "empty": lambda rng, data, _: b"",
 }

@@ -1,29 +1,34 @@
-"""A driver's library, in the shape of pynvml, with the GPUs that a test wants: there is none where tests run."""
+"""A simulated NVIDIA driver: an object of pynvml's shape with the GPUs that a test wants.
+
+Machines without a GPU have no driver, so that pynvml has nothing to ask there. worker.gpu.nvml takes this in its place.
+worker/gpu/nvml_library.py says what each function returns.
+"""
 
 import ctypes
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-GIB = 1 << 30
+GIB = 1 << 30  # Bytes.
+TOTAL_BYTES = 16 * GIB  # Memory of every simulated GPU.
 
 
 class NVMLError(Exception):
-    """The library has no answer."""
+    """What pynvml raises where the driver has no answer."""
 
 
 @dataclass
 class FakeGpu:
-    """A GPU, or a MIG device. processes: (pid, bytes or None)."""
+    """A simulated GPU, or a MIG device of one. A field that is None is a question that the driver does not answer."""
 
     uuid: str
-    mig: list["FakeGpu"] | None = None  # None: not in MIG mode
-    used: int = 2 * GIB
-    busy: int | None = 50
-    processes: list | None = field(default_factory=list)
+    mig: list["FakeGpu"] | None = None  # Its MIG devices; None where it is not in MIG mode.
+    used: int = 2 * GIB  # Bytes of memory in use.
+    busy: int | None = 50  # The part of the time in which it computes, in percent.
+    processes: list[tuple[int, int | None]] | None = field(default_factory=list)  # Process ids, and bytes of each.
 
 
 class FakeNvml:
-    """What worker.gpu.nvml asks of pynvml."""
+    """What worker.gpu.nvml asks of pynvml. A FakeGpu is its own handle."""
 
     NVMLError = NVMLError
     NVML_DEVICE_MIG_ENABLE = 1
@@ -39,8 +44,8 @@ class FakeNvml:
         return self.gpus[index]
 
     def nvmlDeviceGetHandleByUUID(self, uuid):
-        every = [device for gpu in self.gpus for device in (gpu, *(gpu.mig or ()))]
-        return given(next((device for device in every if device.uuid == uuid), None))
+        devices = [device for gpu in self.gpus for device in (gpu, *(gpu.mig or ()))]
+        return given(next((device for device in devices if device.uuid == uuid), None))
 
     def nvmlDeviceGetUUID(self, gpu):
         return gpu.uuid
@@ -51,7 +56,7 @@ class FakeNvml:
     def nvmlDeviceGetMigMode(self, gpu):
         if gpu.mig is None:
             raise NVMLError("not supported")
-        return [1, 1]
+        return [1, 1]  # The mode now, and the mode after a restart.
 
     def nvmlDeviceGetMaxMigDeviceCount(self, gpu):
         return 7
@@ -60,7 +65,7 @@ class FakeNvml:
         return given(gpu.mig[index] if index < len(gpu.mig) else None)
 
     def nvmlDeviceGetMemoryInfo(self, gpu):
-        return SimpleNamespace(total=16 * GIB, used=gpu.used, free=16 * GIB - gpu.used)
+        return SimpleNamespace(total=TOTAL_BYTES, used=gpu.used, free=TOTAL_BYTES - gpu.used)
 
     def nvmlDeviceGetUtilizationRates(self, gpu):
         return SimpleNamespace(gpu=given(gpu.busy), memory=0)
@@ -70,7 +75,7 @@ class FakeNvml:
 
 
 def given(value):
-    """The value; NVMLError where there is none."""
+    """The value. Raises NVMLError where it is None, as pynvml does where the driver has no answer."""
     if value is None:
         raise NVMLError("not supported")
     return value

@@ -1,4 +1,4 @@
-"""Where the project and the data of its tests are."""
+"""Where the project is, and where the data of its tests is."""
 
 from pathlib import Path
 
