@@ -109,7 +109,6 @@ def _insert_job(job_id: str, run_id: int, queue: str, tracks: int, audio_s: floa
         status=JobStatus.QUEUED,
         tracks=tracks,
         audio_s=audio_s,
-        attempts=0,
         queued_at=moment,
     )
 

@@ -74,9 +74,7 @@ def _select_unfinished_runs(model_id: int, coverage: str) -> Select[int, int]:
 
 @prepared
 def _insert_run(model_id: int, coverage: str, moment: datetime) -> Insert:
-    return insert(Run).values(
-        model_id=model_id, coverage=coverage, started_at=moment, found=0, skipped=0, handed_over=0
-    )
+    return insert(Run).values(model_id=model_id, coverage=coverage, started_at=moment)
 
 
 @prepared_many

@@ -40,6 +40,17 @@ err = Console(stderr=True, highlight=False)
 
 def guarded(command: Callable[[], object]) -> int:
     """Run a command and return its exit code. An error that a person can put right is printed as one line."""
+    exit_code = 0
+    try:
+        exit_code = _run(command)
+        sys.stdout.flush()
+    except BrokenPipeError:  # The reader went away, as in `genremill results | head`.
+        # Python writes what is left in its buffer when it exits. That must not fail a second time.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return exit_code
+
+
+def _run(command: Callable[[], object]) -> int:
     try:
         command()
     except SystemExit as end:
@@ -52,9 +63,6 @@ def guarded(command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         _say_interrupted()
         return INTERRUPTED
-    except BrokenPipeError:  # The reader went away, as in `genremill results | head`.
-        # Python writes what is left in its buffer when it exits. That must not fail a second time.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -42,12 +42,19 @@ CONTEXT_S = 0.05  # Seconds that are read before and after what is resampled, be
 GRID_SAMPLES = 640
 
 
+class FrameCut(NamedTuple):
+    """How a window counts for a model that has a hop. It stays with the window from its position to its batch."""
+
+    frames: int  # Spectrogram frames of the window, without context.
+    edge: bool = False  # The window only counts for the loudest moment of the track; no genre is predicted for it.
+    peak: float | None = None  # The power that is 0 dB in the window's spectrogram; None: the window's own peak.
+
+
 class WindowPosition(NamedTuple):
     """Where one window lies in a track."""
 
     start: int  # Its first sample, context included. Negative where the context is before the track's first sample.
-    frames: int = 0  # Spectrogram frames without context, for models that have a hop; otherwise 0.
-    edge: bool = False  # It only counts for the loudest moment of the track; no genre is predicted for it.
+    cut: FrameCut | None = None  # None for models without a hop.
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,11 @@ class Windowing:
         return int(REGION_S * self.sample_rate / self.hop) if self.hop else 0
 
     @property
+    def frame_cut(self) -> FrameCut | None:
+        """How a window of usual length is cut by frames; None without a hop."""
+        return FrameCut(self.frames) if self.hop else None
+
+    @property
     def stride(self) -> int:
         """Samples from one window to the next: a window without its context."""
         return self.frames * self.hop or self.window
@@ -132,7 +144,7 @@ class Windowing:
 
         Without a hop, all of them. With a hop, up to the middle of the window's last frame.
         """
-        return self.context + (position.frames - 1) * self.hop + 1 if self.hop else self.window
+        return self.context + (position.cut.frames - 1) * self.hop + 1 if position.cut else self.window
 
     def regions(self, total: int) -> list[list[WindowPosition]]:
         """The windows of each region of a track of `total` samples.
@@ -148,7 +160,7 @@ class Windowing:
 
     def contiguous(self, start: int = 0) -> Iterator[WindowPosition]:
         """Windows back to back without end. The first one, without its context, begins at sample `start`."""
-        return (WindowPosition(begin - self.context, self.frames) for begin in itertools.count(start, self.stride))
+        return (WindowPosition(begin - self.context, self.frame_cut) for begin in itertools.count(start, self.stride))
 
     def published_positions(self, total: int) -> list[WindowPosition]:
         """All windows of a track of `total` samples, cut as the published systems do; for models that have a hop.
@@ -170,4 +182,4 @@ class Windowing:
 
     def _at_frame(self, frame: int, window_frames: int, edge: bool = False) -> WindowPosition:
         """The window that begins, without its context, at this frame of the whole track's spectrogram."""
-        return WindowPosition(frame * self.hop - self.context, window_frames, edge)
+        return WindowPosition(frame * self.hop - self.context, FrameCut(window_frames, edge))

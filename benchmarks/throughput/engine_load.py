@@ -35,7 +35,7 @@ class EngineLoad:
         self.engine = start_engine(self.model, device)
         self.windows = 0
         windowing = self.model.windowing()
-        self._frames = windowing.frames
+        self._cut = windowing.frame_cut
         shape = (TRACKS, REGIONS * windowing.region_windows, self.model.window)
         self._tracks = np.random.default_rng(0).integers(-NOISE_LEVEL, NOISE_LEVEL, shape, dtype=np.int16)
         if device != "cpu":
@@ -47,7 +47,7 @@ class EngineLoad:
         while True:
             for pcm in self._tracks:
                 self._room.acquire()
-                self.engine.submit(WindowRequest(pcm, lambda: None, self._count, _fail, frames=self._frames))
+                self.engine.submit(WindowRequest(pcm, lambda: None, self._count, _fail, cut=self._cut))
 
     def _count(self, probabilities: npt.NDArray[np.float32]) -> None:
         self.windows += len(probabilities)

@@ -58,9 +58,9 @@ def analyse_whole(model: Model, device: str, path: Path) -> npt.NDArray[np.float
             return model.network(windows.to(device)).mean(0).cpu().numpy()
         decibels = librosa.power_to_db(naive.power(feature, waveform), ref=np.max)
         windowing = model.windowing("full")
-        positions = [position for position in windowing.published_positions(len(waveform)) if not position.edge]
+        positions = [position for position in windowing.published_positions(len(waveform)) if not position.cut.edge]
         starts = [(position.start + windowing.context) // windowing.hop for position in positions]
-        frames = positions[0].frames
+        frames = positions[0].cut.frames
         pictures = np.stack([naive.draw(decibels[:, start : start + frames]) for start in starts])
         batch = torch.from_numpy(pictures * 2 - 1).to(device)
         return model.network.logits(batch).softmax(1).mean(0).cpu().numpy()

@@ -15,6 +15,7 @@ from settings import GenremillError
 from worker.errors import UnclassifiableError
 from worker.inference.engine import Engine
 from worker.inference.requests import WindowRequest
+from worker.windowing import FrameCut
 
 MAX_SETTLE_S = 60.0  # Seconds from the start in which memory may still grow. Of a short soak it is SETTLE_SHARE.
 SETTLE_SHARE = 1 / 4
@@ -62,7 +63,7 @@ def measure_soak(name: str, target: Target, minutes: float) -> Soak:
     engine = start_engine(model, target.device)
     track_windows = windows_per_track(model)
     pcm = make_noise(track_windows, model.window, pinned=target.device != "cpu").numpy()
-    load = _EngineLoad(engine, pcm, model.windowing().frames)
+    load = _EngineLoad(engine, pcm, model.windowing().frame_cut)
     try:
         load.start(max(1, WINDOWS_IN_ENGINE[target.device_kind] // track_windows))
         samples = _take_samples(load, target.device, minutes * 60)
@@ -75,12 +76,12 @@ def measure_soak(name: str, target: Target, minutes: float) -> Soak:
 class _EngineLoad:
     """A constant load: as soon as the engine has predicted a request, the same windows are submitted again."""
 
-    def __init__(self, engine: Engine, pcm: npt.NDArray[np.int16], frames: int) -> None:
+    def __init__(self, engine: Engine, pcm: npt.NDArray[np.int16], cut: FrameCut | None) -> None:
         self.windows = 0  # Windows predicted so far.
         self.error: Exception | None = None
         self._engine = engine
         self._pcm = pcm
-        self._frames = frames
+        self._cut = cut
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -95,7 +96,7 @@ class _EngineLoad:
             self._stopped = True
 
     def _submit(self) -> None:
-        self._engine.submit(WindowRequest(self._pcm, lambda: None, self._on_result, self._on_error, self._frames))
+        self._engine.submit(WindowRequest(self._pcm, lambda: None, self._on_result, self._on_error, self._cut))
 
     def _on_result(self, probabilities: npt.NDArray[np.float32]) -> None:
         with self._lock:

@@ -10,7 +10,7 @@ from worker.inference.engine import Engine
 from worker.inference.requests import WindowRequest
 from worker.models import checkpoints
 from worker.models.checkpoints import Model
-from worker.windowing import NativeLayout
+from worker.windowing import FrameCut, NativeLayout
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -40,7 +40,9 @@ def predict(
     """The probabilities (windows, labels) of one request, from a new engine. Each window has 490 spectrogram frames."""
     engine, answers = Engine.start(model, device, threads=1), []
     engine.submit(
-        WindowRequest(pcm, lambda: None, lambda p: answers.append(p.copy()), answers.append, 490, native=native)
+        WindowRequest(
+            pcm, lambda: None, lambda p: answers.append(p.copy()), answers.append, FrameCut(490), native=native
+        )
     )
     engine.close()
     return answers[0]

@@ -10,7 +10,7 @@ from tests.integration.rows import GENRES
 from worker.inference.engine import Engine
 from worker.models import checkpoints
 from worker.models.checkpoints import Model
-from worker.windowing import NativeLayout
+from worker.windowing import FrameCut, NativeLayout
 
 RATE_HZ = 16_000
 
@@ -27,8 +27,7 @@ class FakeBlock:
     """A block of windows, as the decode pool delivers it, that counts how often it is released."""
 
     pcm: npt.NDArray[np.int16]
-    frames: int = 0
-    edge: bool = False
+    cut: FrameCut | None = None
     native: NativeLayout | None = None
     releases: list[None] = field(default_factory=list)
 

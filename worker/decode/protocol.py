@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.decode.windows import Windows
-from worker.windowing import NativeLayout, Windowing
+from worker.windowing import FrameCut, NativeLayout, Windowing
 
 MESSAGE_BYTES = 1 << 17  # No message is longer than this.
 
@@ -33,7 +33,8 @@ HEADER = struct.Struct("<BI")  # A Message, and a number: the slot, or the numbe
 REQUEST = struct.Struct(
     "<II?II?"
 )  # Sample rate, window, whether coverage is "full", hop, band_hz, native; then the path.
-SHAPE = struct.Struct("<I?")  # Frames of each window, edge; then a LAYOUT if the windows are native regions.
+SHAPE = struct.Struct("<I?")  # A FrameCut: frames, 0 without one; edge. Then a LAYOUT if these are native regions.
+NO_CUT = FrameCut(0)
 LAYOUT = struct.Struct("<IIIIII")  # Rate, windows per region, stride, regions, frames, channels; then OFFSETs.
 OFFSET = struct.Struct("<I")  # Of one region.
 
@@ -113,7 +114,7 @@ def unpack_request(content: bytes) -> tuple[bytes, Windowing]:
 
 def pack_windows(block: Windows) -> bytes:
     """The content of WINDOWS and LAST_WINDOWS: everything about a block but its samples and its number of windows."""
-    shape, native = SHAPE.pack(block.frames, block.edge), block.native
+    shape, native = SHAPE.pack(*(block.cut or NO_CUT)[:2]), block.native
     if native is None:
         return shape
     layout = LAYOUT.pack(native.rate, native.windows, native.stride, *block.pcm.shape)
@@ -127,9 +128,10 @@ def unpack_windows(samples: npt.NDArray[np.int16], count: int, window: int, cont
     message's header says. window: the length of one, in samples.
     """
     frames, edge = SHAPE.unpack_from(content)
+    cut = FrameCut(frames, edge) if frames else None
     if len(content) == SHAPE.size:
-        return Windows(samples[: count * window].reshape(count, window), frames, edge)
+        return Windows(samples[: count * window].reshape(count, window), cut)
     rate, windows, stride, *dimensions = LAYOUT.unpack_from(content, SHAPE.size)
     offsets = tuple(offset for (offset,) in OFFSET.iter_unpack(content[SHAPE.size + LAYOUT.size :]))
     pcm = samples[: math.prod(dimensions)].reshape(dimensions)
-    return Windows(pcm, frames, edge, NativeLayout(rate, offsets, windows, stride))
+    return Windows(pcm, cut, NativeLayout(rate, offsets, windows, stride))

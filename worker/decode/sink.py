@@ -16,7 +16,7 @@ class WindowBlock:
     """
 
     def __init__(self, windows: Windows, slot: int, free_slots: ClosableQueue[int]) -> None:
-        self.pcm, self.frames, self.edge, self.native = windows
+        self.pcm, self.cut, self.native = windows
         self._slot: int | None = slot
         self._free_slots, self._lock = free_slots, threading.Lock()
 

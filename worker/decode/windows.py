@@ -14,7 +14,7 @@ from worker.decode.audio_file import AudioFile, display_name
 from worker.decode.downmix import to_int16
 from worker.decode.native import SILENCE_PEAK, read_native
 from worker.errors import DecoderOutOfMemoryError
-from worker.windowing import REGIONS, NativeLayout, Windowing, WindowPosition
+from worker.windowing import REGIONS, FrameCut, NativeLayout, Windowing, WindowPosition
 
 NO_BUFFER = np.zeros(0, np.int16)  # For callers that want no native regions.
 
@@ -25,8 +25,7 @@ class Windows(NamedTuple):
     """Some windows of a track, in the track's order."""
 
     pcm: npt.NDArray[np.int16]  # (windows, samples), mono; with `native`, (regions, frames, channels) instead.
-    frames: int  # Spectrogram frames of each window, see WindowPosition.
-    edge: bool = False  # Whether they only count for the track's loudest moment, see WindowPosition.
+    cut: FrameCut | None = None  # How each of them is cut by frames; None for models without a hop.
     native: NativeLayout | None = None  # How windows lie in native regions.
 
 
@@ -64,14 +63,14 @@ def _read_native(file: AudioFile, windowing: Windowing, buffer: npt.NDArray[np.i
     if not windowing.native:
         return None
     regions = read_native(file.reader, file.length(windowing.sample_rate), windowing, buffer)
-    return None if regions is None else Windows(regions[0], windowing.frames, native=regions[1])
+    return None if regions is None else Windows(regions[0], windowing.frame_cut, regions[1])
 
 
 def _blocks(windows: Iterator[PlacedWindow], max_windows: int) -> Iterator[Windows]:
-    """Windows in blocks. Those in a block have equally many frames, and are all edges or none of them."""
-    for (frames, edge), alike in itertools.groupby(windows, lambda window: (window[0].frames, window[0].edge)):
+    """Windows in blocks. Those in a block have the same FrameCut."""
+    for cut, alike in itertools.groupby(windows, lambda window: window[0].cut):
         while block := [pcm for _, pcm in itertools.islice(alike, max_windows)]:
-            yield Windows(np.stack(block), frames, edge)
+            yield Windows(np.stack(block), cut)
 
 
 def _audible_windows(file: AudioFile, windowing: Windowing) -> Iterator[PlacedWindow]:

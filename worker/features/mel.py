@@ -14,7 +14,7 @@ MEL_BREAK_HZ = 1000.0  # Slaney's scale is linear below this frequency, and loga
 MEL_LINEAR_HZ = 200.0 / 3.0  # Below it, one mel is so many Hz.
 MEL_LOG_STEP = math.log(6.4) / 27.0  # Above it, the logarithm of the frequency rises by so much with each mel.
 
-FILTER_GROUP = 16  # Filters in one product of matrices: it leaves out the many frequencies that none of them has.
+FILTER_GROUP = 16  # Filters that are multiplied at a time, without the frequencies that none of them has.
 CPU_CHUNK_FRAMES = 512  # Frames that a CPU transforms at a time: the spectra of more do not stay in a core's cache.
 
 PadMode = Literal["reflect", "constant", "none"]
@@ -53,7 +53,7 @@ class MelPower(nn.Module):
         super().__init__()
         self.fft, self.hop, self.mels, self.pad_mode = fft, hop, mels, pad_mode
         self.register_buffer("window", torch.hann_window(fft), persistent=False)
-        # For each group of filters: the name of its buffer, and the columns of _multiply_filters() that it needs.
+        # For each group of filters: the name of its buffer, and the columns of the squared spectrum that it takes.
         self._groups: list[tuple[str, slice]] = []
         for index, filters in enumerate(torch.split(mel_filters(sample_rate, fft, mels), FILTER_GROUP)):
             bins = filters.amax(0).nonzero()

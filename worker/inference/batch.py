@@ -116,28 +116,30 @@ class Batch:
         return Batch(tuple(slices), tuple(values[begin:end] for values in self.frame_args), self.wants_peak)
 
 
-def make_batch(requests: Sequence[WindowRequest], by_frames: bool, copied: bool) -> Batch:
+def make_batch(requests: Sequence[WindowRequest], copied: bool) -> Batch:
     """All windows of some requests, which want the same answer, as one batch.
 
-    by_frames: whether the model cuts tracks by frames. copied: whether the batch gets a copy of the requests' PCM
-    instead of reading it in place.
+    copied: whether the batch gets a copy of the requests' PCM instead of reading it in place.
     """
     slices = [
         BatchSlice(torch.from_numpy(request.pcm.copy() if copied else request.pcm), request.native, 0, request.windows)
         for request in requests
     ]
-    frame_args = _frame_args(requests) if by_frames else ()
-    return Batch(tuple(slices), frame_args, requests[0].wants_peak)
+    return Batch(tuple(slices), _frame_args(requests), requests[0].wants_peak)
 
 
 def _frame_args(requests: Sequence[WindowRequest]) -> tuple[Tensor, ...]:
     """Each window's number of frames, and each window's peak where the answer is probabilities, see Batch."""
+    cuts = [request.cut for request in requests if request.cut is not None]
+    if not cuts:
+        return ()
     windows = torch.tensor([request.windows for request in requests])
-    frames = torch.tensor([request.frames for request in requests]).repeat_interleave(windows)
+    frames = torch.tensor([cut.frames for cut in cuts]).repeat_interleave(windows)
     if requests[0].wants_peak:
         return (frames,)
-    peaks = torch.tensor([request.peak for request in requests], dtype=torch.float32).repeat_interleave(windows)
-    return frames, peaks
+    own_peak = torch.nan  # What a network takes for the window's own peak.
+    peaks = torch.tensor([own_peak if cut.peak is None else cut.peak for cut in cuts], dtype=torch.float32)
+    return frames, peaks.repeat_interleave(windows)
 
 
 @dataclass(frozen=True)

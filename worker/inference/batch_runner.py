@@ -60,7 +60,7 @@ class BatchRunner:
         """Start a batch of requests, which must all want the same answer. An error is kept for finish()."""
         in_order = sorted(requests, key=attrgetter("layout_key"))
         copied = not self._executor.reads_in_place
-        batch = make_batch(in_order, by_frames=bool(self._model.hop), copied=copied)
+        batch = make_batch(in_order, copied=copied)
         if copied:
             _release(in_order)
         try:

@@ -1,6 +1,5 @@
 """Requests: windows that wait for their probabilities, and the queue that collects requests of many tracks."""
 
-import math
 import threading
 import time
 from collections import deque
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.errors import UnclassifiableError
-from worker.windowing import NativeLayout
+from worker.windowing import FrameCut, NativeLayout
 
 LAST_REQUEST_WAIT_S = (
     0.001  # Seconds without a new request after which a batch starts, when no windows are on their way.
@@ -40,8 +39,7 @@ class WindowRequest:
     on_copied: called when pcm is no longer read. on_result: called afterwards with float32 probabilities
     (windows, labels), or peaks (windows,). on_error: called instead of on_result when the model fails on the windows.
     All three are called from threads of the engine. on_result gets a view of the whole batch's answers: keep a copy.
-    frames: spectrogram frames of each window without its context, for models that cut tracks by frames (Model.hop).
-    peak: the power that is 0 dB in each window's spectrogram, for the same models; NaN means each window's own peak.
+    cut: how each window is cut by frames; None for models without a hop.
     wants_peak: whether the answer is each window's greatest power instead of its probabilities.
     native: None for plain windows.
     """
@@ -50,8 +48,7 @@ class WindowRequest:
     on_copied: Callable[[], None]
     on_result: Callable[[npt.NDArray[np.float32]], None]
     on_error: Callable[[UnclassifiableError], None]
-    frames: int = 0
-    peak: float = math.nan
+    cut: FrameCut | None = None
     wants_peak: bool = False
     native: NativeLayout | None = None
 

@@ -19,6 +19,7 @@ from worker.decode.sink import WindowBlock
 from worker.errors import TrackError
 from worker.inference.requests import WindowRequest
 from worker.jobs.track_sink import Block, TrackSink
+from worker.windowing import FrameCut
 
 MEMORY_BYTES = 32 << 20  # Bytes of one track's windows that are held in memory. More go to a temporary file.
 
@@ -26,7 +27,7 @@ MEMORY_BYTES = 32 << 20  # Bytes of one track's windows that are held in memory.
 class PeakSink(Protocol):
     """What takes the windows in the second pass: worker.jobs.track_sink.TrackSink."""
 
-    peak: float  # Power that counts as 0 dB. It is set before windows() is called for the first time.
+    peak: float | None  # Power that counts as 0 dB. It is set before windows() is called for the first time.
 
     @property
     def finished(self) -> bool:
@@ -47,7 +48,7 @@ class HeldBlock:
     """Some windows in the second pass. It has what worker.decode.sink.WindowBlock has for the first one."""
 
     pcm: npt.NDArray[np.int16]  # (windows, samples)
-    frames: int  # spectrogram frames of each window
+    cut: FrameCut | None
     release: Callable[[], None]
     native: None = None
 
@@ -61,29 +62,29 @@ class HeldWindows:
     def __init__(self, memory_bytes: int) -> None:
         self._lock = threading.Lock()
         self._file = tempfile.SpooledTemporaryFile(memory_bytes, prefix="genremill-")  # noqa: SIM115 (close() does)
-        self._blocks: deque[tuple[int, tuple[int, ...], int]] = deque()  # position in the file, shape, frames
+        self._blocks: deque[tuple[int, tuple[int, ...], FrameCut | None]] = deque()  # position in the file, shape, cut
 
     def put(self, block: WindowBlock) -> None:
         """Keep a copy of the block's windows. Raises OSError when the file cannot be written."""
         with self._lock:
             if not self._file.closed:
-                self._blocks.append((self._file.tell(), block.pcm.shape, block.frames))
+                self._blocks.append((self._file.tell(), block.pcm.shape, block.cut))
                 self._file.write(block.pcm.tobytes())
 
-    def take(self) -> tuple[npt.NDArray[np.int16], int] | None:
-        """The windows of the oldest block and their frames, or None when no block is left.
+    def take(self) -> tuple[npt.NDArray[np.int16], FrameCut | None] | None:
+        """The windows of the oldest block and how they are cut, or None when no block is left.
 
         Raises OSError when the file cannot be read.
         """
         with self._lock:
             if self._file.closed or not self._blocks:
                 return None
-            position, shape, frames = self._blocks.popleft()
+            position, shape, cut = self._blocks.popleft()
             pcm = np.empty(shape, np.int16)
             self._file.seek(position)
             if self._file.readinto(pcm.data) != pcm.nbytes:
                 raise OSError("the temporary file is shorter than what was written")
-            return pcm, frames
+            return pcm, cut
 
     def close(self) -> None:
         """Drop what is held."""
@@ -97,7 +98,7 @@ class PeakPass:
         first pass ── the peaks of all windows are known ──> second pass, one block after the other ──> end()
             └──────── an error ────────────────────────────> failed() of the second pass, once
 
-    Windows at the edges of a track (WindowBlock.edge) count for the peak alone. In the second pass, a block is read
+    Windows at the edges of a track (FrameCut.edge) count for the peak alone. In the second pass, a block is read
     from the file when the engine has released the one before it, so that one block at most is in memory.
 
     submit: gives windows to the engine: Engine.submit.
@@ -115,7 +116,7 @@ class PeakPass:
 
     def windows(self, block: WindowBlock) -> None:
         """Some windows of the track, from the decoder."""
-        if not block.edge:
+        if block.cut is None or not block.cut.edge:
             self._held.put(block)
         self._first_pass.windows(block)
 
@@ -148,8 +149,8 @@ class PeakPass:
             self._held.close()
             self._second_pass.end()
         else:
-            pcm, frames = held
-            self._second_pass.windows(HeldBlock(pcm, frames, release=self._hand_on_next_block))
+            pcm, cut = held
+            self._second_pass.windows(HeldBlock(pcm, cut, release=self._hand_on_next_block))
 
     def _fail(self, error: TrackError) -> None:
         self._held.close()

@@ -5,7 +5,6 @@ track is finished when the decoder has delivered its last block and the engine h
 something fails before that.
 """
 
-import math
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from worker.errors import TrackError, UnclassifiableError
 from worker.inference.requests import WindowRequest
-from worker.windowing import NativeLayout
+from worker.windowing import FrameCut, NativeLayout
 
 
 class Block(Protocol):
@@ -26,8 +25,8 @@ class Block(Protocol):
         """Samples: (windows, samples), or (regions, frames, channels) where `native` says how windows lie in them."""
 
     @property
-    def frames(self) -> int:
-        """Spectrogram frames of each window, for models that cut a track by frames; 0 for others."""
+    def cut(self) -> FrameCut | None:
+        """How each window is cut by frames; None for models without a hop."""
 
     @property
     def native(self) -> NativeLayout | None:
@@ -72,7 +71,7 @@ class TrackSink:
         self._windows_in_engine = 0
         self._decoded = False  # whether the decoder has delivered all windows
         self._finished = False
-        self.peak = math.nan  # Power that counts as 0 dB, set before the first windows. NaN: each window's own peak.
+        self.peak: float | None = None  # The peak of the track, where it is known before the first windows.
 
     @property
     def finished(self) -> bool:
@@ -86,8 +85,7 @@ class TrackSink:
             on_copied=block.release,
             on_result=self._receive,
             on_error=self.failed,
-            frames=block.frames,
-            peak=self.peak,
+            cut=block.cut and block.cut._replace(peak=self.peak),
             wants_peak=self._wants_peak,
             native=block.native,
         )

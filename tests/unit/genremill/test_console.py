@@ -142,6 +142,15 @@ def test_counts_are_a_sum_and_leave_out_rare_outcomes_that_are_zero():
     )
 
 
+def test_a_table_aligns_the_columns_on_the_right_that_are_named(capsys):
+    console.print_table("", ("name", "size"), [("a", 1), ("[bold]b[/bold]", 1000)], right=("size",))
+    assert capsys.readouterr().out.splitlines() == [
+        "name            size",
+        "a                  1",
+        "[bold]b[/bold]  1000",
+    ]
+
+
 def test_json_has_dataclasses_times_and_paths(capsys):
     @dataclass
     class Row:
@@ -204,16 +213,17 @@ def test_an_error_of_genremill_itself_is_not_hidden():
         console.guarded(lambda: 1 / 0)
 
 
-def test_a_reader_that_goes_away_is_no_error():
-    code = "from genremill import console; exit(console.guarded(lambda: [print('x' * 9999) for _ in range(999)]))"
+@pytest.mark.parametrize("lines", [1, 99_999])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_is_no_error(lines, unbuffered):
+    write = f"input(), [print('some text') for _ in range({lines})]"
     process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=os.environ,
+        [sys.executable, "-c", f"from genremill import console; exit(console.guarded(lambda: [{write}]))"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    process.stdout.read(1)
     process.stdout.close()
-    assert (process.wait(30), process.stderr.read()) == (0, b"")
-    process.stderr.close()
+    _, err = process.communicate(b"The reader is gone. Write now.\n", timeout=30)
+    assert (process.returncode, err) == (0, b"")

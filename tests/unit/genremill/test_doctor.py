@@ -73,8 +73,7 @@ def find_broker(broker_url: str, tmp_path) -> dict:
     variables = {"GENREMILL_BROKER_URL": broker_url, "GENREMILL_DATA_DIR": str(tmp_path / "data")}
     process = subprocess.run(
         [sys.executable, "-m", "genremill", "doctor", "--json"],
-        cwd=ROOT,
-        env={**os.environ, **variables},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         capture_output=True,
     )
     return next(finding for finding in json.loads(process.stdout) if finding["what"] == "broker")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.windowing import CONTEXT_S, REGION_S, NativeLayout, Windowing, WindowPosition
+from worker.windowing import CONTEXT_S, REGION_S, FrameCut, NativeLayout, Windowing, WindowPosition
 
 RATE, HOP, CONTEXT = 22_050, 512, 24 * 512
 WINDOW = 491 * HOP + 2 * CONTEXT
@@ -28,7 +28,9 @@ def published(total: int) -> list[tuple[int, int]]:
 @given(st.integers(int(11.5 * RATE), 1200 * RATE))
 def test_full_is_cut_as_published(total):
     positions = FULL.published_positions(total)
-    scored = [((position.start + CONTEXT) // HOP, position.frames) for position in positions if not position.edge]
+    scored = [
+        ((position.start + CONTEXT) // HOP, position.cut.frames) for position in positions if not position.cut.edge
+    ]
     assert scored == published(total)
     assert all((position.start + CONTEXT) % HOP == 0 for position in positions)
     assert [position.start for position in positions] == sorted(position.start for position in positions)
@@ -40,8 +42,8 @@ def test_windows_and_edges_together_see_every_frame(total):
     for position in FULL.published_positions(total):
         first = (position.start + CONTEXT) // HOP
         assert first >= 0
-        assert first + position.frames <= 1 + total // HOP
-        seen.update(range(first, first + position.frames))
+        assert first + position.cut.frames <= 1 + total // HOP
+        seen.update(range(first, first + position.cut.frames))
     assert seen == set(range(1 + total // HOP))
 
 
@@ -65,7 +67,7 @@ def test_regions_lie_within_the_track_on_the_grid_of_frames(total):
 def test_a_track_without_frames_left_over_has_no_edges():
     """12 s have 1 + 264,600 // 512 = 517 frames, of which a window takes 491: 13 are left over on both sides."""
     total = 12 * RATE
-    assert [(position.frames, position.edge) for position in FULL.published_positions(total)] == [
+    assert [(position.cut.frames, position.cut.edge) for position in FULL.published_positions(total)] == [
         (491, True),
         (491, False),
         (491, True),
@@ -73,9 +75,9 @@ def test_a_track_without_frames_left_over_has_no_edges():
     starts = [position.start + CONTEXT for position in FULL.published_positions(total)]
     assert starts == [0, 13 * HOP, 26 * HOP]
     exact = next(total for total in range(20 * RATE, 40 * RATE) if 2 * published(total)[0][1] == 1 + total // HOP)
-    assert [position.edge for position in FULL.published_positions(exact)] == [False, False]
+    assert [position.cut.edge for position in FULL.published_positions(exact)] == [False, False]
     odd = next(total for total in range(20 * RATE, 40 * RATE) if 2 * published(total)[0][1] + 1 == 1 + total // HOP)
-    assert [position.edge for position in FULL.published_positions(odd)] == [False, False, True]
+    assert [position.cut.edge for position in FULL.published_positions(odd)] == [False, False, True]
 
 
 @given(
@@ -88,13 +90,13 @@ def test_a_published_window_never_has_more_frames_than_fit(rate, hop, more, seco
     """Frames of a window depend on the rounded number of frames of the track."""
     windowing = Windowing(rate, (int(11.4 * rate / hop) + 1) * hop + more * hop, "full", hop)
     for position in windowing.published_positions(int(seconds * rate)):
-        assert position.frames in (windowing.frames, windowing.frames + 1)
-        assert position.frames * hop + 2 * windowing.context <= windowing.window
+        assert position.cut.frames in (windowing.frames, windowing.frames + 1)
+        assert position.cut.frames * hop + 2 * windowing.context <= windowing.window
 
 
 def test_windows_without_a_hop_lie_back_to_back():
     assert [position.start for position in MUSICNN.regions(60 * 16_000)[0]] == [87_680, 135_552, 183_424]
-    expected = [WindowPosition(0, 0, False), WindowPosition(47_872, 0, False)]
+    expected = [WindowPosition(0, None), WindowPosition(47_872, None)]
     assert list(itertools.islice(MUSICNN.contiguous(), 2)) == expected
     assert list(itertools.islice(MUSICNN.contiguous(5), 2)) == [WindowPosition(5), WindowPosition(47_877)]
     assert (MUSICNN.region_windows, MUSICNN.stride, MUSICNN.context, MUSICNN.frames) == (3, 47_872, 0, 0)
@@ -120,7 +122,10 @@ def test_full_has_no_regions():
 
 def test_windows_with_a_hop_begin_with_their_context():
     positions = list(itertools.islice(REGIONS.contiguous(1_024), 2))
-    assert positions == [WindowPosition(1_024 - CONTEXT, 490), WindowPosition(1_024 - CONTEXT + 490 * HOP, 490)]
+    assert positions == [
+        WindowPosition(1_024 - CONTEXT, FrameCut(490)),
+        WindowPosition(1_024 - CONTEXT + 490 * HOP, FrameCut(490)),
+    ]
 
 
 def test_a_window_with_a_hop_has_room_for_one_frame_more():
@@ -141,7 +146,7 @@ def test_a_region_lasts_no_longer_than_11_4_seconds_unless_a_window_does(window,
 
 def test_what_is_needed_of_a_window_is_all_of_it_or_the_middle_of_its_last_frame():
     assert MUSICNN.needed(WindowPosition(0)) == 47_872
-    assert FULL.needed(WindowPosition(0, 490)) == CONTEXT + 489 * HOP + 1
+    assert FULL.needed(WindowPosition(0, FrameCut(490))) == CONTEXT + 489 * HOP + 1
 
 
 def test_a_native_region_has_its_windows_and_context_on_both_sides():

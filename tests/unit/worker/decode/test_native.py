@@ -109,6 +109,21 @@ def test_each_window_has_to_be_loud_somewhere(silent, is_native):
     assert (native_of(Constant(silent=silent)) is not None) is is_native
 
 
+@pytest.mark.parametrize(
+    ("silent", "is_native"),
+    [
+        (range(1_280, 3_280), False),  # The first window at twice the rate, which begins at sample 640 of the model,
+        (range(1_281, 3_280), True),
+        (range(1_280, 3_279), True),
+        (range(21_280, 23_280), False),  # and the last window of its region.
+        (range(21_281, 23_280), True),
+        (range(21_280, 23_279), True),
+    ],
+)
+def test_windows_are_looked_at_where_they_are_at_the_rate_of_the_file(silent, is_native):
+    assert (native_of(Constant(rate=2_000, silent=silent)) is not None) is is_native
+
+
 @pytest.mark.parametrize(("loud", "is_native"), [(899, False), (900, True), (12_299, True), (12_300, False)])
 def test_a_window_with_context_has_to_be_loud_without_it(loud, is_native):
     """The first window has 114 frames of 100 samples, without context. Its centre is at 6,666: it begins at 900."""
@@ -117,6 +132,13 @@ def test_a_window_with_context_has_to_be_loud_without_it(loud, is_native):
     reader = Constant(silent=range(14_000))
     reader.samples[loud] = 500
     assert (native_of(reader, windowing) is not None) is is_native
+
+
+@pytest.mark.parametrize(("total", "is_native"), [(34_300, False), (34_800, True)])
+def test_a_window_whose_context_is_before_the_track_is_left_to_the_decode_process(total, is_native):
+    """The first window of 11,400 samples begins 5,700 before a sixth of the track, at a multiple of 100: 0 or 100."""
+    windowing = Windowing(1_000, 11_700, hop=100, native=True)
+    assert (native_of(Constant(), windowing, total) is not None) is is_native
 
 
 def test_a_track_too_short_for_regions_or_with_missing_frames_is_left_to_the_decode_process():

@@ -56,7 +56,7 @@ def read(path, windowing, room=ROOM):
 def on_device(found, windowing):
     """The waveforms that a device makes of what was read, in the range of int16."""
     request = WindowRequest(found.pcm, None, None, None, native=found.native)
-    batch = make_batch([request], by_frames=False, copied=True)
+    batch = make_batch([request], copied=True)
     waveforms = WaveformBuilder(windowing.sample_rate, windowing.window, torch.device("cpu"))
     return on_cpu(waveforms, batch).numpy() * 32_768
 

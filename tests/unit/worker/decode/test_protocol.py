@@ -18,7 +18,7 @@ from worker.decode.protocol import (
     unpack_windows,
 )
 from worker.decode.windows import Windows
-from worker.windowing import NativeLayout, Windowing
+from worker.windowing import FrameCut, NativeLayout, Windowing
 
 
 @pytest.mark.parametrize("kind", list(Message))
@@ -53,24 +53,24 @@ def test_a_request_says_all_of_what_is_wanted(path, windowing):
     assert len(pack_message(Message.READ_FILE, 1, content)) <= MESSAGE_BYTES
 
 
-@pytest.mark.parametrize(("frames", "edge"), [(0, False), (490, False), (491, True)])
-def test_windows_lie_at_the_front_of_their_slot(frames, edge):
+@pytest.mark.parametrize("cut", [None, FrameCut(490), FrameCut(491, edge=True)])
+def test_windows_lie_at_the_front_of_their_slot(cut):
     slot = np.arange(100, dtype=np.int16)
-    content = pack_windows(Windows(slot[:60].reshape(3, 20), frames, edge))
+    content = pack_windows(Windows(slot[:60].reshape(3, 20), cut))
     found = unpack_windows(slot, 3, 20, content)
     assert np.array_equal(found.pcm, np.arange(60).reshape(3, 20))
     assert np.shares_memory(found.pcm, slot)
-    assert (found.frames, found.edge, found.native) == (frames, edge, None)
+    assert (found.cut, found.native) == (cut, None)
 
 
 def test_native_regions_come_with_their_layout():
     slot = np.arange(200, dtype=np.int16)
     layout = NativeLayout(rate=44_100, offsets=(7, 0, 300_000), windows=2, stride=47_872)
-    content = pack_windows(Windows(slot[:120].reshape(3, 20, 2), 5, False, layout))
+    content = pack_windows(Windows(slot[:120].reshape(3, 20, 2), FrameCut(5), layout))
     found = unpack_windows(slot, 6, 20, content)
     assert np.array_equal(found.pcm, np.arange(120).reshape(3, 20, 2))
     assert np.shares_memory(found.pcm, slot)
-    assert (found.frames, found.edge, found.native) == (5, False, layout)
+    assert (found.cut, found.native) == (FrameCut(5), layout)
 
 
 def test_a_process_gets_its_numbers_by_its_command_line():

@@ -114,7 +114,7 @@ def test_windows_and_edges_of_a_track_cut_by_frames_have_what_is_at_their_place(
     """30.001 s have 301 frames: two windows of 114, with 36 frames left over in front and 37 behind."""
     pcm = np.pad(write_ramp(tmp_path / "a.wav", 30_001), (100, 20_000))  # Zeros lie around the track.
     blocks = list(read_windows(os.fsencode(tmp_path / "a.wav"), BY_FRAMES, 16))
-    assert [(len(block.pcm), block.frames, block.edge) for block in blocks] == [
+    assert [(len(block.pcm), block.cut.frames, block.cut.edge) for block in blocks] == [
         (1, 114, True),
         (2, 114, False),
         (1, 114, True),

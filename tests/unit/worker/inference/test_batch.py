@@ -17,7 +17,7 @@ from worker.inference.batch import (
     region_runs,
 )
 from worker.inference.requests import WindowRequest
-from worker.windowing import NativeLayout
+from worker.windowing import FrameCut, NativeLayout
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def request(windows, **options):
 @pytest.mark.parametrize("copied", [True, False])
 def test_a_batch_reads_the_memory_of_its_requests_unless_it_is_copied(copied):
     requests = [request(2), request(1)]
-    batch = make_batch(requests, by_frames=False, copied=copied)
+    batch = make_batch(requests, copied=copied)
     for slice_, one in zip(batch.slices, requests, strict=True):
         assert np.array_equal(slice_.pcm.numpy(), one.pcm)
         assert np.shares_memory(slice_.pcm.numpy(), one.pcm) is not copied
@@ -127,12 +127,12 @@ def test_a_batch_reads_the_memory_of_its_requests_unless_it_is_copied(copied):
 def test_a_batch_has_all_windows_of_its_requests_regions():
     native = layout()
     one = WindowRequest(np.zeros((3, FRAMES, 2), np.int16), print, print, print, native=native)
-    (slice_,) = make_batch([one], by_frames=False, copied=False).slices
+    (slice_,) = make_batch([one], copied=False).slices
     assert (slice_.native, slice_.begin, slice_.end) == (native, 0, 6)
 
 
 def test_a_network_that_cuts_by_frames_is_told_each_windows_frames_and_peak():
-    batch = make_batch([request(2, frames=490, peak=0.25), request(1, frames=491)], by_frames=True, copied=False)
+    batch = make_batch([request(2, cut=FrameCut(490, peak=0.25)), request(1, cut=FrameCut(491))], copied=False)
     frames, peaks = batch.frame_args
     assert (frames.tolist(), frames.dtype) == ([490, 490, 491], torch.int64)
     assert (peaks[:2].tolist(), peaks.dtype) == ([0.25, 0.25], torch.float32)
@@ -141,9 +141,9 @@ def test_a_network_that_cuts_by_frames_is_told_each_windows_frames_and_peak():
 
 
 def test_a_network_that_is_asked_for_peaks_is_told_each_windows_frames_alone():
-    requests = [request(1, frames=3, wants_peak=True), request(2, frames=4, wants_peak=True)]
-    batch = make_batch(requests, by_frames=True, copied=False)
+    requests = [request(1, cut=FrameCut(3), wants_peak=True), request(2, cut=FrameCut(4), wants_peak=True)]
+    batch = make_batch(requests, copied=False)
     assert [values.tolist() for values in batch.frame_args] == [[3, 4, 4]]
     assert batch.wants_peak
-    (alone,) = make_batch(requests[:1], by_frames=True, copied=False).frame_args
+    (alone,) = make_batch(requests[:1], copied=False).frame_args
     assert alone.tolist() == [3]

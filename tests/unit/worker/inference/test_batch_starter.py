@@ -18,7 +18,7 @@ def make_starter(free, load_cpu_executor=lambda: CpuExecutor(MIRROR)):
 
 def predict(starter, windows):
     """The number of each window, as the results of a batch have it: windows of a request have the request's number."""
-    batch = make_batch(list(Requests([1] * windows)), by_frames=False, copied=False)
+    batch = make_batch(list(Requests([1] * windows)), copied=False)
     return torch.cat([wait() for wait in starter.start(batch)])[:, 0].tolist()
 
 
@@ -55,7 +55,7 @@ def test_without_room_for_a_window_the_cpu_takes_it_and_it_is_counted():
 
 def test_windows_that_are_only_repaired_on_the_cpu_are_not_counted():
     starter = make_starter([40])
-    batch = make_batch(list(Requests([1])), by_frames=False, copied=False)
+    batch = make_batch(list(Requests([1])), copied=False)
     assert starter.run_on_cpu(batch)().tolist() == [[0, 0]]
     assert starter.counters.on_cpu == starter.counters.windows == 0
 

@@ -21,6 +21,7 @@ from worker.inference.engine import Engine
 from worker.inference.requests import WindowRequest
 from worker.models import checkpoints
 from worker.models.checkpoints import Model
+from worker.windowing import FrameCut
 
 
 class Answers:
@@ -130,7 +131,7 @@ def test_frames_and_peaks_stay_with_their_windows(model):
     answers = Answers()
     for name in range(40):
         request = answers.request(name, np.full((1 + name % 4, 8), 16 * name, np.int16))
-        engine.submit(replace(request, frames=name, peak=name / 2, wants_peak=name % 3 == 0))
+        engine.submit(replace(request, cut=FrameCut(name, peak=name / 2), wants_peak=name % 3 == 0))
     answers.wait(40)
     engine.close()
     for name, found in answers.results.items():

@@ -10,7 +10,7 @@ from tests.support.gpu import MODELS, chords, load_model, needs_gpu, predict
 from worker.inference.engine import Engine
 from worker.inference.executors import pin
 from worker.inference.requests import WindowRequest
-from worker.windowing import REGIONS, NativeLayout
+from worker.windowing import REGIONS, FrameCut, NativeLayout
 
 pytestmark = needs_gpu
 
@@ -58,7 +58,7 @@ def test_windows_are_copied_while_the_batch_before_them_is_computed_on(pin_until
     pcm = pin_until_the_end(np.resize(chords(16, model.window), whole_batch))
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA], acc_events=True) as trace:
         for _ in range(12):
-            engine.submit(WindowRequest(pcm, lambda: None, answers.append, answers.append, frames=490))
+            engine.submit(WindowRequest(pcm, lambda: None, answers.append, answers.append, cut=FrameCut(490)))
         engine.close()
     spans = [(event.name, event.time_range.start, event.time_range.end) for event in trace.events()]
     copies = [(start, end) for name, start, end in spans if "HtoD" in name and "Pinned" in name and end - start > 100]

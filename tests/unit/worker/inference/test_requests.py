@@ -1,6 +1,5 @@
 """Requests, and the queue in which those of many tracks come together."""
 
-import math
 import threading
 import time
 from dataclasses import FrozenInstanceError
@@ -41,13 +40,12 @@ def test_the_windows_of_regions_are_counted_by_their_layout():
 
 def test_a_request_is_for_probabilities_relative_to_each_windows_own_peak_unless_it_says_otherwise():
     plain = request(1)
-    assert (plain.frames, plain.wants_peak, plain.native) == (0, False, None)
-    assert math.isnan(plain.peak)
+    assert (plain.cut, plain.wants_peak, plain.native) == (None, False, None)
 
 
 def test_a_request_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
-        request(1).frames = 1
+        request(1).cut = None
 
 
 def test_layouts_have_equal_keys_only_when_they_agree_in_all_that_matters():

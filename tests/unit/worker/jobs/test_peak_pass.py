@@ -1,6 +1,5 @@
 """Windows that wait until the peak of their track is known."""
 
-import math
 import tempfile
 import threading
 
@@ -15,12 +14,13 @@ from worker.jobs.peak_pass import HeldWindows, PeakPass
 from worker.jobs.track_sink import TrackSink, WindowMean
 from worker.models import checkpoints
 from worker.models.checkpoints import Model
+from worker.windowing import FrameCut
 
 IN_MEMORY, IN_A_FILE = 1 << 20, 1  # bytes of windows that are held in memory
 
 
 def block(value, frames=4, edge=False, windows=2):
-    return FakeBlock(np.full((windows, 8), value, np.int16), frames, edge)
+    return FakeBlock(np.full((windows, 8), value, np.int16), FrameCut(frames, edge))
 
 
 class TwoPasses:
@@ -66,9 +66,9 @@ def test_windows_are_handed_on_in_order_with_the_peak_of_all_when_it_is_known(pa
     passes.requests[5].on_copied()
     assert len(passes.requests) == 6
     first, second = passes.requests[4:]
-    assert (first.pcm.tolist(), first.frames) == ([[200] * 8] * 2, 5)
-    assert (second.pcm.tolist(), second.frames) == ([[300] * 8] * 3, 6)
-    assert [(r.peak, r.wants_peak, r.native) for r in (first, second)] == [(2.0, False, None)] * 2
+    assert (first.pcm.tolist(), first.cut.frames) == ([[200] * 8] * 2, 5)
+    assert (second.pcm.tolist(), second.cut.frames) == ([[300] * 8] * 3, 6)
+    assert [(r.cut.peak, r.wants_peak, r.native) for r in (first, second)] == [(2.0, False, None)] * 2
 
     for request in (second, first):
         assert passes.ends == []
@@ -83,14 +83,14 @@ def test_the_peak_is_the_greatest_of_all_windows_wherever_it_is(passes):
     passes.sink.end()
     passes.requests[0].on_result(np.array([0.5, 4.0, 0.25], np.float32))
     passes.measure((1, 3.0))
-    assert passes.requests[2].peak == 4.0
+    assert passes.requests[2].cut.peak == 4.0
 
 
 def test_the_peak_of_silence_is_zero(passes):
     passes.sink.windows(block(0))
     passes.sink.end()
     passes.measure((0, 0.0))
-    assert passes.requests[1].peak == 0.0
+    assert passes.requests[1].cut.peak == 0.0
 
 
 def test_a_track_without_windows_ends(passes):
@@ -157,8 +157,8 @@ def test_what_is_held_comes_back_block_by_block_until_it_is_dropped():
     for value in range(5):
         held.put(block(value, frames=value, windows=1 + value))
     for value in range(3):
-        pcm, frames = held.take()
-        assert frames == value
+        pcm, cut = held.take()
+        assert cut == FrameCut(value)
         assert pcm.dtype == np.int16
         assert pcm.tolist() == [[value] * 8] * (1 + value)
     held.close()
@@ -193,4 +193,4 @@ def test_a_track_goes_through_a_real_engine_in_two_passes(memory_bytes):
     assert errors == [None]
     assert mean.windows == 6
     assert mean.mean().tolist() == [(0.125 + 0.25 + 0.0625) / 3, 4.0, 0.5]
-    assert not math.isnan(second_pass.peak)
+    assert second_pass.peak is not None

@@ -122,6 +122,8 @@ def test_while_the_database_takes_nothing_outcomes_wait_and_none_is_lost(
         writer.put(outcome, told.add)
     wait_until(lambda: caplog.text.count("the database does not take outcomes") >= 2)
     assert told.errors == []
+    assert caplog.text.index("trying again in 0.1 s") < caplog.text.index("trying again in 0.5 s")
+    assert caplog.text.count("trying again") <= 4  # it waits between its attempts
     lock.execute("ROLLBACK")
     assert told.wait(4) == [None] * 4
     writer.close()

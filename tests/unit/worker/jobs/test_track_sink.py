@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.jobs import FakeBlock
 from worker.errors import DecodeTimeoutError, UnclassifiableError
 from worker.jobs.track_sink import TrackSink, WindowMean
-from worker.windowing import NativeLayout
+from worker.windowing import FrameCut, NativeLayout
 
 FIRST, SECOND = [[0.25, 0.75], [0.5, 0.5]], [[1.0, 0.0]]  # probabilities of a block of two windows, and of one window
 MEAN = [1.75 / 3, 1.25 / 3]
@@ -121,16 +121,16 @@ def test_more_or_fewer_probabilities_than_genres_fail_the_track(submitted, proba
 
 @pytest.mark.parametrize("wants_peak", [False, True])
 def test_the_engine_is_told_all_that_a_block_says(wants_peak):
-    requests, block = [], FakeBlock(np.ones((1, 8), np.int16), frames=490)
+    requests, block = [], FakeBlock(np.ones((1, 8), np.int16), FrameCut(490))
     sink = TrackSink(requests.append, print, print, wants_peak=wants_peak)
     sink.windows(block)
     sink.peak = 0.25
     sink.windows(block)
     first, second = requests
     assert first.pcm is block.pcm
-    assert (first.frames, first.wants_peak, first.native) == (490, wants_peak, None)
-    assert math.isnan(first.peak)
-    assert second.peak == 0.25
+    assert (first.cut.frames, first.wants_peak, first.native) == (490, wants_peak, None)
+    assert first.cut.peak is None
+    assert second.cut.peak == 0.25
     first.on_copied()
     assert len(block.releases) == 1
 

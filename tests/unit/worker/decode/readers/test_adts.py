@@ -97,6 +97,18 @@ def test_less_than_a_header_at_the_end_is_left_out(tmp_path, left):
     assert list(indexed(tmp_path, frame() * 2 + frame()[:left]).starts) == [0, 100]
 
 
+@pytest.mark.parametrize("size", [8, 9, 100])
+def test_the_last_chunk_may_have_one_short_frame(tmp_path, size):
+    data = frame(8_000) * 16 + frame(CHUNK_BYTES - 16 * 8_000)
+    assert len(data) == CHUNK_BYTES
+    assert indexed(tmp_path, data + frame(size)).starts[-1] == CHUNK_BYTES
+
+
+@pytest.mark.parametrize("size", [8, 9, 100])
+def test_something_else_than_a_frame_at_the_end_is_no_index(tmp_path, size):
+    assert indexed(tmp_path, frame() * 2 + bytes(size)) is None
+
+
 @pytest.mark.parametrize("data", [b"", b"\xff\xf1", NOISE, bytes(5000), b"\xff" * 5000, b"\xff\xf1\x50\x80\0\0\0" * 99])
 def test_what_is_not_adts_has_no_index(tmp_path, data):
     assert indexed(tmp_path, data) is None

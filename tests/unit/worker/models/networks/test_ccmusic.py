@@ -132,4 +132,4 @@ def test_they_take_frames_and_cast_themselves(name, window):
     network = NETWORKS[name].build({})
     assert isinstance(network, FramedNetwork)
     assert isinstance(network, CastingNetwork)
-    assert NETWORKS[name].WINDOW == window
+    assert window == NETWORKS[name].WINDOW
