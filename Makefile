@@ -28,7 +28,7 @@ robustness: $(READY) ## broken files by the thousand through the decoders
 	.venv/bin/python -m tests.robustness.fuzz
 
 mutants: $(READY) ## small mistakes put into the code: do the tests notice them?
-	.venv/bin/pip install --quiet '.[mutants]'
+	.venv/bin/pip install --quiet --editable '.[mutants]'
 	.venv/bin/python -m tests.robustness.mutants
 
 lint: $(READY) types ## style, names and types

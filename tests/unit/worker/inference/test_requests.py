@@ -137,10 +137,11 @@ def test_without_time_to_gather_nobody_asks_whether_more_is_to_come_twice():
     assert len(asked) <= 1
 
 
-def test_when_nothing_is_to_come_a_batch_waits_a_moment_for_the_last_request():
-    queue = filled(3, last_request_wait_s=0.05, expected_check_s=60.0)
+@pytest.mark.parametrize("windows", [1, 3])
+def test_when_nothing_is_to_come_a_batch_waits_a_moment_for_the_last_request(windows):
+    queue = filled(windows, last_request_wait_s=0.05, expected_check_s=60.0)
     began = time.monotonic()
-    assert sizes(queue.take(8, gather_s=60)) == [3]
+    assert sizes(queue.take(8, gather_s=60)) == [windows]
     assert 0.05 <= time.monotonic() - began < 5
 
 
