@@ -1,0 +1,1 @@
+"""What was measured, and how: see README.md and RESULTS.md."""

@@ -89,7 +89,7 @@ def _lock_open_tracks(job_id: str) -> Select[int, int]:
 
 def _quarantine(connection: Connection, job: LostJob, moment: datetime) -> None:
     """Set the only open track of the job aside, and close the job."""
-    detail = f"{job.attempts} workers that took this file died; `genremill run --retry` queues it again"
+    detail = f"{job.attempts} workers that took this file died; `genremill run FOLDER --retry` queues it again"
     _quarantine_predictions(connection, job.id, detail, moment)
     _close_job(connection, job.id, JobStatus.DONE, moment)
 

@@ -1,0 +1,1 @@
+"""Libraries into jobs on the queue. Loads no torch."""

@@ -1,5 +1,6 @@
 """What the database says: `genremill status`, `results`, `genres` and `errors`."""
 
+import contextlib
 import csv
 import sys
 import time
@@ -54,22 +55,26 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how far each run is, the newest run first."""
+    database = _connect()
+    _print_status(database, limit, as_json)
+    with contextlib.suppress(KeyboardInterrupt):
+        while watch:
+            time.sleep(WATCH_INTERVAL_S)
+            _print_status(database, limit, as_json)
+
+
+def _print_status(database: "Database", limit: int, as_json: bool) -> None:
     from db.reports import read_runs
 
-    database = _connect()
-    while True:
-        with database.read() as connection:
-            runs = read_runs(connection, limit or None)
-        now = datetime.now(UTC)
-        if as_json:
-            console.print_json(
-                [{**vars(run), "rate": measure_rate(run, now), "balanced": run.counts.balanced} for run in runs]
-            )
-        else:
-            _print_runs(runs, now)
-        if not watch:
-            return
-        time.sleep(WATCH_INTERVAL_S)
+    with database.read() as connection:
+        runs = read_runs(connection, limit or None)
+    now = datetime.now(UTC)
+    if as_json:
+        console.print_json(
+            [{**vars(run), "rate": measure_rate(run, now), "balanced": run.counts.balanced} for run in runs]
+        )
+    else:
+        _print_runs(runs, now)
 
 
 def _print_runs(runs: "Sequence[RunReport]", now: datetime) -> None:
@@ -171,7 +176,7 @@ def genres(path: PathPart = "", model: ModelName = "", kind: Kind = "genre", as_
 def errors(limit: Limit = 100, as_json: AsJson = False) -> None:
     """List the tracks that failed, and why.
 
-    `genremill run --retry` analyses them again.
+    `genremill run FOLDER --retry` analyses them again.
     """
     from db.reports import Filter, read_errors
 

@@ -113,7 +113,7 @@ def test_a_track_that_is_quarantined(world):
     with changes(world.database) as changed, world.database.write() as connection:
         assert lost_jobs.take_back_worker_jobs(connection, "dead", moment) == [single]
     detail = changed[("prediction", 1, 1, "regions")].pop("error_detail")
-    assert detail == "3 workers that took this file died; `genremill run --retry` queues it again"
+    assert detail == "3 workers that took this file died; `genremill run FOLDER --retry` queues it again"
     end = {"status": "quarantined", "error_code": "worker_died", "finished_at": moment}
     done = {"status": "done", "finished_at": moment, "lease_until": None}
     assert changed == {**of_predictions(end, 1), ("job", single): done}

@@ -1,0 +1,1 @@
+"""What the NVIDIA driver says of the GPUs, and which device each worker process gets."""

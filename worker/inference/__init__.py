@@ -1,0 +1,1 @@
+"""Windows into probabilities on one device. Knows no Celery and no SQL."""

@@ -1,0 +1,1 @@
+"""A worker's figures: telemetry, memory trends, Prometheus."""

@@ -152,12 +152,14 @@ def test_what_is_allocated_now_is_needed_whatever_the_peak_says():
             "steady",
             "Steady so far: 100 MiB now, 110 MiB at most; nothing to do.",
         ),
+        (in_use(11, *[10] * 5), "steady", "Steady so far: 0 MiB now, 0 MiB at most; nothing to do."),
         (
             in_use(111 * MIB, *[100 * MIB] * 5),
             "peak",
             "A peak of 111 MiB 5 s ago has passed, 100 MiB now; leave room for the next one.",
         ),
         (in_use(*[100 * MIB] * 31), "plateau", "A plateau: 100 MiB for 30 s; nothing to do."),
+        (in_use(11, *[10] * 30), "plateau", "A plateau: 0 MiB for 29 s; nothing to do."),
         (
             in_use(110 * MIB, *[100 * MIB] * 30),
             "plateau",
