@@ -31,7 +31,12 @@ from tests.support.paths import ROOT
 
 MODULES = (
     *("db/*.py", "producer/*.py", "worker/windowing.py", "worker/decode/readers/*.py", "worker/decode/native.py"),
-    *("worker/decode/windows.py", "worker/inference/batch_size.py", "worker/inference/batch.py"),
+    *(
+        "worker/decode/windows.py",
+        "worker/inference/batch_size.py",
+        "worker/inference/batch.py",
+        "worker/inference/batch_starter.py",
+    ),
     *("worker/inference/requests.py", "worker/models/weight_import.py", "worker/models/checkpoints.py"),
 )
 TESTS = {  # of modules that have more than the tests in the file that mirrors them

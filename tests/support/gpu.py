@@ -10,7 +10,7 @@ from worker.inference.engine import Engine
 from worker.inference.requests import WindowRequest
 from worker.models import checkpoints
 from worker.models.checkpoints import Model
-from worker.windowing import FrameCut, NativeLayout
+from worker.windowing import NativeLayout
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -37,12 +37,11 @@ def load_model(name: str, device: str, amp: str = "off") -> Model:
 def predict(
     model: Model, device: str, pcm: npt.NDArray[np.int16], native: NativeLayout | None = None
 ) -> npt.NDArray[np.float32]:
-    """The probabilities (windows, labels) of one request, from a new engine. Each window has 490 spectrogram frames."""
+    """The probabilities (windows, labels) of one request, from a new engine."""
     engine, answers = Engine.start(model, device, threads=1), []
+    cut = model.windowing().frame_cut
     engine.submit(
-        WindowRequest(
-            pcm, lambda: None, lambda p: answers.append(p.copy()), answers.append, FrameCut(490), native=native
-        )
+        WindowRequest(pcm, lambda: None, lambda p: answers.append(p.copy()), answers.append, cut, native=native)
     )
     engine.close()
     return answers[0]
