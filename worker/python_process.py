@@ -23,6 +23,14 @@ def python_environment(**changes: str) -> dict[str, str]:
 
     PYTHONPATH makes the new process find genremill where this process found it.
     """
-    # Python takes an empty entry of PYTHONPATH for the working directory.
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *paths]), **changes}
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = [str(ROOT), *(path for path in given if not _is_working_directory(path))]
+    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(paths), **changes}
+
+
+def _is_working_directory(path: str) -> bool:
+    """Whether an entry of PYTHONPATH means the working directory, as an empty one does."""
+    try:
+        return not path or Path(path).samefile(os.curdir)
+    except OSError:  # The entry, or the working directory, does not exist.
+        return False

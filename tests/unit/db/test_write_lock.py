@@ -3,7 +3,6 @@
 import fcntl
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -81,22 +80,19 @@ def test_one_writer_at_a_time(lock, database):
 
 
 def test_the_process_that_is_next_holds_the_first_file_while_it_waits(lock, database):
-    with lock, ThreadPoolExecutor(1) as pool:
-        waiting = SqliteWriteLock(database)
-        entered = threading.Event()
+    waiting = SqliteWriteLock(database)  # As another process has it.
 
-        def write():
-            with waiting:
-                entered.set()
+    def take_turn():
+        with waiting:
+            assert not is_locked(database, "next")
+            assert is_locked(database, "lock")
 
-        done = pool.submit(write)
-        wait_until(lambda: is_locked(database, "next"))
-        assert is_locked(database, "lock")
-        assert not entered.is_set()
-        lock.__exit__(None, None, None)
-        done.result(10)
-        lock.__enter__()
-        assert not is_locked(database, "next")
+    with ThreadPoolExecutor(1) as pool:
+        with lock:
+            turn = pool.submit(take_turn)
+            wait_until(lambda: is_locked(database, "next"))
+            assert not turn.done()
+        turn.result(10)
     waiting.close()
     assert not is_locked(database, "lock")
 

@@ -53,6 +53,38 @@ def test_ogg_with_something_in_front_of_its_codecs_name_is_read_by_the_faster_re
     assert reader_of(path) == "PyAV"
 
 
+@pytest.mark.parametrize(
+    ("front", "is_ffmpegs"),
+    [
+        (b"OggS" + bytes(53) + b"\x01vorbis", True),
+        (b"OggS" + bytes(52) + b"OpusHead", True),
+        (b"OggS" + bytes(54) + b"\x01vorbis", False),  # The name is not all in the first 64 bytes.
+        (b"OggS" + bytes(53) + b"\x7fFLAC\1\0", False),
+        (b"oggS" + bytes(53) + b"\x01vorbis", False),
+    ],
+)
+def test_ogg_with_vorbis_or_opus_is_tried_with_ffmpeg_first(tmp_path, front, is_ffmpegs):
+    path = tmp_path / "a.ogg"
+    path.write_bytes(front + bytes(1_000))
+    order = r"\(PyAV: .+; soundfile: .+\)" if is_ffmpegs else r"\(soundfile: .+; PyAV: .+\)"
+    with pytest.raises(UndecodableError, match=order):
+        reader_of(path)
+
+
+def test_when_a_reader_breaks_the_next_one_goes_on_where_it_stopped(tmp_path):
+    path = audio.write(tmp_path / "a.flac", audio.sweep(40, 16_000), 16_000)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 3_000] = NOISE[:3_000]
+    path.write_bytes(data)
+    with AudioFile(os.fsencode(path), 8_000) as file:
+        assert file.reader.name == "soundfile"
+        samples = np.concatenate(list(file.samples(16_000, 0)))
+    assert 39 * 16_000 < len(samples) <= 40 * 16_000
+    assert audio.time_of(samples[10 * 16_000 : 12 * 16_000], 16_000) == pytest.approx(11, abs=0.06)
+    lost_s = 40 - len(samples) / 16_000  # Blocks that are damaged are left out.
+    assert audio.time_of(samples[30 * 16_000 : 32 * 16_000], 16_000) == pytest.approx(31 + lost_s, abs=0.06)
+
+
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100])
 def test_its_length_is_rounded_up(tmp_path, rate):
     path = audio.write(tmp_path / "a.wav", np.full(12_345, 0.5, np.float32), 44_100)

@@ -93,6 +93,12 @@ def test_a_track_shorter_than_a_window_is_padded(tmp_path):
     assert not found[0, 16_000:].any()
 
 
+def test_a_track_of_one_sample_is_a_window(tmp_path):
+    sf.write(tmp_path / "a.wav", np.full(1, 500, np.int16), 16_000)
+    (window,) = windows(tmp_path / "a.wav", FINE)
+    assert window.tolist() == [500] + [0] * 1_599
+
+
 @pytest.mark.parametrize(("samples", "count"), [(3_199, 1), (3_200, 2), (3_201, 2)])
 def test_a_tail_that_fills_no_window_is_left_out(tmp_path, samples, count):
     path = audio.write(tmp_path / "a.wav", np.full(samples, 0.5, np.float32), 16_000)

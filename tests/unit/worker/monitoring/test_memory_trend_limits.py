@@ -87,6 +87,12 @@ def test_every_step_of_a_leak_has_more_than_a_fifth_of_the_mean(place, small_ste
     assert (find_leak(with_floors(*floors)) is not None) == is_leak
 
 
+def test_a_step_of_exactly_a_fifth_of_the_mean_is_no_leak():
+    floors = [number * 17 * MIB for number in range(7)] + [105 * MIB]  # The mean is 15 MiB, and the last step 3 MiB.
+    assert find_leak(with_floors(*floors)) is None
+    assert find_leak(with_floors(*floors[:-1], floors[-1] + 1)) is not None
+
+
 def test_a_leak_needs_40_batches():
     floors = even_floors(100 * MIB, 50 * MIB)
     assert find_leak(with_floors(*floors, batches=40)) == Leak(350 * MIB, 40)
