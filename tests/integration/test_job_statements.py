@@ -176,6 +176,13 @@ def test_scores_of_an_earlier_analysis_are_replaced_and_those_of_others_stay(wor
     assert sorted(map(len, changed.values())) == [0, 0, 1]  # Two scores are gone, and one has another value.
 
 
+def test_an_outcome_without_a_probability_for_each_genre_is_refused(world):
+    entry = outcomes(world.database, world.claim_all())[0]
+    with changes(world.database) as changed, pytest.raises(ValueError, match="shorter"):
+        record(world.database, [replace(entry, probabilities=entry.probabilities[1:])])
+    assert changed == {}
+
+
 def test_an_outcome_of_a_track_that_is_in_another_running_job_is_left_out(world):
     job = world.claim_all()
     entries = outcomes(world.database, job)

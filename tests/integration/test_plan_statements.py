@@ -46,10 +46,20 @@ def test_a_plan_leaves_other_analyses_alone(world):
     """Track 1 changed. Only what the plan's model says of it under the plan's coverage is pending again."""
     with world.database.write() as connection:
         connection.exec_driver_sql("UPDATE prediction SET status = 'done'")
+        connection.exec_driver_sql("UPDATE prediction SET status = 'failed' WHERE track_id = 2")
         connection.exec_driver_sql("UPDATE track SET audio_hash = 'new' WHERE id = 1")
     with changes(world.database) as changed, world.database.write() as connection:
         plans.plan_run(connection, world.run)
     assert changed == of_predictions({"status": "pending", "job_id": None, "audio_hash": "new"}, 1)
+
+
+def test_a_pending_prediction_is_about_the_audio_that_the_file_has_when_it_is_planned(world):
+    with world.database.write() as connection:
+        connection.exec_driver_sql("UPDATE prediction SET status = 'pending' WHERE track_id = 1")
+        connection.exec_driver_sql("UPDATE track SET audio_hash = 'new' WHERE id < 3")
+    with changes(world.database) as changed, world.database.write() as connection:
+        plans.plan_run(connection, world.run)
+    assert changed == of_predictions({"audio_hash": "new"}, 1)  # Track 2 is in a job, which has begun with the old one.
 
 
 def test_a_plan_takes_open_tracks_of_its_own_analysis_from_other_runs(world):
