@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import soxr
 
-from genremill.sample.encode import AvEncoder, Encoder, Pcm, SoundfileEncoder, encode_pcm, whole_file
+from genremill.sample.encode import AvEncoder, Encoder, Pcm, SoundfileEncoder, encode_pcm
+from worker.whole_file import whole_file
 
 OPUS_HZ = 48_000  # The sample rate of Opus, which has no other.
 XING_TAG = b"Xing"  # Marks the first frame of an MP3 file as the header that says how long the file is.

@@ -1,8 +1,6 @@
 """Writing samples to tagged audio files, each whole or not at all."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +18,8 @@ from mutagen.id3 import TALB, TCON, TIT2, TPE1, Encoding, Frame
 from mutagen.mp3 import EasyMP3
 from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
+
+from worker.whole_file import whole_file
 
 Pcm = npt.NDArray[np.int16] | npt.NDArray[np.float32]  # (n, channels); full scale is 32768 or 1.
 
@@ -155,21 +155,6 @@ def write_blocks(
     with whole_file(path) as unfinished:
         encoder.encode(unfinished, blocks, sample_rate, channels)
         write_tags(unfinished, tags, path.suffix)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to. At the end it is renamed to `path`, or after an error deleted.
-
-    Folders that are missing are made.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield unfinished
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 TAG_READERS: dict[str, Callable[[Path], FileType]] = {

@@ -11,9 +11,10 @@ import soundfile
 from mutagen import MutagenError
 
 from genremill.sample.compose import compose_track
-from genremill.sample.encode import Encoder, SoundfileEncoder, whole_file, write_tags, write_track
+from genremill.sample.encode import Encoder, SoundfileEncoder, write_tags, write_track
 from genremill.sample.styles import STYLES
 from settings import GenremillError
+from worker.whole_file import whole_file
 
 
 @dataclass(frozen=True)

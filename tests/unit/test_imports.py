@@ -29,7 +29,7 @@ PARTS_OF_WORKER = (
     {"models", "decode"},
     {"features"},
     {"gpu"},
-    {"errors", "windowing", "shutdown", "exit_codes", "python_process"},
+    {"errors", "windowing", "shutdown", "exit_codes", "python_process", "whole_file"},
 )
 EXCEPTIONS = {("producer.__main__", "genremill.cli")}
 PRODUCER_TAKES_OF_WORKER = {"worker.celery", "worker.models.registry", "worker.models.checkpoints"}

@@ -21,6 +21,7 @@ from worker.inference.batch import Batch, BatchSlice
 from worker.inference.batch_size import BATCH_SIZES, MIN_BATCH_S, BatchCost, Profile, is_flat
 from worker.inference.executors import GpuExecutor, Result, is_out_of_memory
 from worker.models.checkpoints import Model
+from worker.whole_file import whole_file
 from worker.windowing import REGIONS, NativeLayout
 
 MIN_REPEATS = 3  # Batches of each size that are timed, at least.
@@ -75,10 +76,8 @@ def read_profile(file: Path) -> Profile | None:
 
 def write_profile(file: Path, measured: Profile) -> None:
     """Keep a profile in a file, whole or not at all. Makes the folder where there is none."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial_file = file.with_suffix(".partial")
-    partial_file.write_text(json.dumps([asdict(cost) for cost in measured.costs]))
-    partial_file.replace(file)
+    with whole_file(file) as unfinished:
+        unfinished.write_text(json.dumps([asdict(cost) for cost in measured.costs]))
 
 
 @torch.inference_mode()

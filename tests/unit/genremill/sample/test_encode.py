@@ -73,28 +73,6 @@ def test_a_failed_write_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_keeps_its_content_when_writing_it_anew_fails(tmp_path):
-    path = tmp_path / "a"
-    path.write_text("old")
-
-    def fail_half_way() -> None:
-        with encode.whole_file(path) as unfinished:
-            unfinished.write_text("new")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail_half_way()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_has_its_name_only_when_it_is_whole(tmp_path):
-    with encode.whole_file(tmp_path / "folder" / "a") as unfinished:
-        unfinished.write_text("new")
-        assert not (tmp_path / "folder" / "a").exists()
-    assert (tmp_path / "folder" / "a").read_text() == "new"
-
-
 def test_samples_are_split_into_seconds():
     blocks = list(encode.split_seconds(np.zeros((25, 2), np.float32), 10))
     assert [block.shape for block in blocks] == [(10, 2), (10, 2), (5, 2)]
