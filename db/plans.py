@@ -149,7 +149,6 @@ def _reset_stale_predictions(
             duplicate_of=None,
             error_code=None,
             error_detail=None,
-            audio_hash=_present_audio_hash(),
         )
     )
 
@@ -251,9 +250,7 @@ def _select_tracks_of_pending_hashes(
 ) -> Select[str | None, str, int, bytes, bytes]:
     """The tracks that have the audio hash of a pending track of the run, with that one itself."""
     pending = select(Prediction.audio_hash).where(
-        Prediction.run_id == run_id,
-        Prediction.status == PredictionStatus.PENDING,
-        Prediction.audio_hash.is_not(None),
+        Prediction.run_id == run_id, Prediction.status == PredictionStatus.PENDING
     )
     return (
         select(Prediction.audio_hash, Prediction.status, Prediction.track_id, Library.root, Track.path)

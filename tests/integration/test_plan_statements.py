@@ -5,7 +5,7 @@ import pytest
 from db import models, plans, runs
 from db.types import now
 from tests.integration.changes import changes
-from tests.integration.rows import plan, rows
+from tests.integration.rows import counts, plan, rows
 from tests.integration.world import of_predictions
 
 
@@ -114,3 +114,82 @@ def test_tracks_that_are_marked_as_duplicates(world):
     with changes(world.database) as changed, world.database.write() as connection:
         plans.mark_duplicates(connection, world.run, candidates)
     assert changed == of_predictions({"status": "duplicate", "duplicate_of": 4}, 1)
+
+
+def set_predictions(world, values: str, *conditions: str) -> None:
+    """Change all predictions for which one of the conditions holds."""
+    with world.database.write() as connection:
+        for condition in conditions or ("1 = 1",):
+            connection.exec_driver_sql(f"UPDATE prediction SET {values} WHERE {condition}")
+
+
+PLANNED = "model_id = 1 AND coverage = 'regions'"  # The analysis of World.run.
+
+
+@pytest.mark.parametrize(
+    ("column", "done_elsewhere"),
+    [
+        ("coverage", "track_id = 1 AND model_id = 1 AND coverage = 'full'"),
+        ("model", "track_id = 1 AND model_id = 2"),
+        ("track", f"track_id = 3 AND {PLANNED}"),
+    ],
+)
+def test_a_duplicate_needs_an_original_that_is_done_in_the_same_analysis(world, column, done_elsewhere):
+    """Track 2 is a copy of track 1, which failed; something else is done."""
+    with world.database.write() as connection:
+        connection.exec_driver_sql("UPDATE track SET audio_hash = 'a' WHERE id = 2")
+    set_predictions(world, "status = 'failed', audio_hash = (SELECT audio_hash FROM track WHERE id = track_id)")
+    set_predictions(world, "status = 'duplicate', duplicate_of = 1", f"track_id = 2 AND {PLANNED}")
+    set_predictions(world, "status = 'done'", done_elsewhere)
+    with changes(world.database) as changed, world.database.write() as connection:
+        plans.plan_run(connection, world.run)
+    assert changed == of_predictions({"status": "pending", "job_id": None, "duplicate_of": None}, 2)
+    set_predictions(world, "status = 'done'", f"track_id = 1 AND {PLANNED}")
+    set_predictions(world, "status = 'duplicate', duplicate_of = 1", f"track_id = 2 AND {PLANNED}")
+    with changes(world.database) as changed, world.database.write() as connection:
+        plans.plan_run(connection, world.run)
+    assert changed == {}
+
+
+def find_candidates(world, run_id) -> list[tuple[int, int]]:
+    with world.database.read() as connection:
+        candidates = plans.find_duplicate_candidates(connection, run_id)
+    return [(candidate.track_id, candidate.leader_id) for candidate in candidates]
+
+
+def test_candidates_for_copies_have_the_audio_of_a_pending_track_of_the_run(world):
+    """Tracks 1, 5 and 6 have the same hash."""
+    set_predictions(world, "audio_hash = 'a'", "track_id IN (5, 6)")
+    set_predictions(world, "status = 'pending'", "track_id IN (5, 6)")
+    assert find_candidates(world, world.run) == []  # Track 1 is not pending.
+    set_predictions(world, "status = 'pending'", "track_id = 2")
+    assert find_candidates(world, world.run) == []  # Track 2 has other audio.
+    set_predictions(world, "status = 'pending'", "track_id = 1")
+    assert find_candidates(world, world.run) == [(5, 1), (6, 1)]
+    set_predictions(world, "status = 'done'", f"track_id = 6 AND {PLANNED}")
+    assert find_candidates(world, world.run) == [(1, 6), (5, 6)]
+
+
+@pytest.mark.parametrize("status", ["failed", "quarantined", "duplicate"])
+def test_a_track_without_scores_of_its_own_leads_no_copies(world, status):
+    set_predictions(world, "audio_hash = 'a', status = 'pending'", f"track_id IN (1, 2) AND {PLANNED}")
+    assert find_candidates(world, world.run) == [(2, 1)]
+    set_predictions(world, f"status = '{status}'", f"track_id = 1 AND {PLANNED}")
+    assert find_candidates(world, world.run) == []
+
+
+def test_a_run_that_takes_its_tracks_back_has_handed_over_none(world):
+    both = plan(world.database, 1, 2)
+    assert counts(world.database, world.run) == {"found": 4, "handed_over": 4}
+    assert plan(world.database, 1) == world.run
+    assert counts(world.database, world.run) == {"found": 4, "queued": 4}
+    assert counts(world.database, both) == {"found": 6, "handed_over": 4, "queued": 2}
+
+
+def test_a_finished_run_that_is_planned_again_is_open(world):
+    set_predictions(world, "status = 'done'")
+    with world.database.write() as connection:
+        runs.finish_runs(connection, now())
+    with changes(world.database) as changed, world.database.write() as connection:
+        plans.plan_run(connection, world.run)
+    assert changed == {("run", world.run): {"finished_at": None}}

@@ -1,8 +1,10 @@
 """Results, genres, errors and runs, as people ask for them."""
 
+from dataclasses import replace
+
 import pytest
 
-from db import jobs, plans, reports
+from db import jobs, models, plans, reports
 from db.reports import Filter
 from db.types import now
 from tests.integration.rows import analyse, claim, finish, outcomes, plan, put_job, put_tracks, record, rows
@@ -27,7 +29,10 @@ def results(database, **filter) -> list[tuple]:
 
 def test_a_genres_most_probable_tracks(analysed):
     assert results(analysed, genre="ROCK") == [("/two/000.mp3", "rock", 0.75, 1), ("/one/000.mp3", "rock", 0.5, 1)]
-    assert results(analysed, genre="rock", min_probability=0.6) == [("/two/000.mp3", "rock", 0.75, 1)]
+    for min_probability in (0.6, 0.75):
+        found = results(analysed, genre="rock", min_probability=min_probability)
+        assert found == [("/two/000.mp3", "rock", 0.75, 1)]
+    assert results(analysed, genre="rock", min_probability=0.76) == []
     assert results(analysed, limit=1, genre="rock") == [("/two/000.mp3", "rock", 0.75, 1)]
     assert results(analysed, genre="polka") == []
 
@@ -138,3 +143,69 @@ def test_how_many_jobs_of_a_run_wait_and_are_held(database):
         report = reports.read_run(connection, run_id)
     assert (report.jobs_queued, report.jobs_running, report.finished_at) == (2, 1, None)
     assert (report.model, report.coverage, report.counts.open) == ("model", "regions", 3)
+
+
+def test_a_run_is_told_from_others(analysed):
+    """Each has its own model, libraries and jobs."""
+    other = plan(analysed, put_tracks(analysed, ["x", "y"], b"/b"), put_tracks(analysed, ["z"], b"/a"), model="other")
+    put_job(analysed, other)
+    with analysed.read() as connection:
+        first, last = reports.read_run(connection, 1), reports.read_run(connection, other)
+    assert (first.id, first.model, first.libraries, first.counts.found) == (1, "model", (b"/one",), 1)
+    assert (first.jobs_queued, first.jobs_running) == (0, 0)
+    assert (last.id, last.model, last.libraries, last.counts.found) == (other, "other", (b"/a", b"/b"), 3)
+    assert (last.jobs_queued, last.jobs_running) == (1, 0)
+
+
+def test_all_runs_are_told_unless_there_is_a_limit(analysed):
+    with analysed.read() as connection:
+        assert [run.id for run in reports.read_runs(connection, None)] == [3, 2, 1]
+        assert [run.id for run in reports.read_runs(connection, 1)] == [3]
+
+
+def test_rows_come_in_the_order_of_their_paths(database):
+    """Whatever the order in which they were analysed."""
+    for root in (b"/c", b"/a", b"/b"):
+        job = claim(database, put_job(database, plan(database, put_tracks(database, [f"{root}1", f"{root}2"], root))))
+        first, second = outcomes(database, job)
+        record(database, [second, first])
+        finish(database, job)
+    paths = [f"/{root}/00{number}.mp3" for root in "abc" for number in range(2)]
+    assert [row[0] for row in results(database, top=1)] == paths
+    assert [row[3] for row in results(database, path="/b/000")] == [1, 2]
+    assert [row[0] for row in results(database, genre="rock")] == paths  # All have the same probability.
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE prediction SET status = 'failed', error_code = 'x'")
+    with database.read() as connection:
+        assert [row["path"].decode() for row in reports.read_errors(connection, Filter())] == paths
+
+
+def test_each_track_has_its_three_most_probable_genres_unless_another_number_is_wanted(database):
+    genres = tuple((name, "genre") for name in ("rock", "jazz", "pop", "folk"))
+    job = claim(database, put_job(database, plan(database, put_tracks(database, ["a"]))))
+    (outcome,) = outcomes(database, job)
+    with database.write() as connection:
+        ids = models.put_genres(connection, job.model_id, genres, "{}")
+    scores = {"genre_ids": tuple(ids[name] for name, _ in genres), "probabilities": (0.1, 0.4, 0.3, 0.2)}
+    record(database, [replace(outcome, **scores)])
+    assert [row[1] for row in results(database)] == ["jazz", "pop", "folk"]
+    assert [row[1] for row in results(database, top=4)] == ["jazz", "pop", "folk", "rock"]
+    assert [row[1] for row in results(database, top=1)] == ["jazz"]
+
+
+def test_genres_come_by_model_then_by_their_tracks_then_by_their_probability(database):
+    """One track is jazz, two are rock; no track is folk or pop first."""
+    genres = tuple((name, "genre") for name in ("folk", "jazz", "pop", "rock"))
+    for model in ("second", "first"):
+        run_id = plan(database, put_tracks(database, list("abc"), model.encode()), model=model)
+        job = claim(database, put_job(database, run_id))
+        entries = outcomes(database, job)
+        with database.write() as connection:
+            ids = models.put_genres(connection, job.model_id, genres, "{}")
+        probabilities = ((0.1, 0.9, 0.2, 0.8), (0.1, 0.2, 0.3, 0.4), (0.1, 0.2, 0.3, 0.4))
+        common = {"genre_ids": tuple(ids[name] for name, _ in genres)}
+        record(database, [replace(o, **common, probabilities=p) for o, p in zip(entries, probabilities, strict=True)])
+    with database.read() as connection:
+        found = [(row["model"], row["genre"], row["tracks"]) for row in reports.count_genres(connection, Filter())]
+    one_model = [("rock", 2), ("jazz", 1), ("pop", 0), ("folk", 0)]
+    assert found == [(model, *genre) for model in ("first", "second") for genre in one_model]

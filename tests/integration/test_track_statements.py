@@ -1,5 +1,6 @@
 """Each statement of libraries and tracks changes the rows that it is meant for, and no others."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import pytest
@@ -155,6 +156,32 @@ def test_a_file_that_was_found_before_or_is_in_another_library_was_not_moved(lib
         assert tracks.join_moved_tracks(connection, 1, now() - timedelta(hours=1)) == 0
         assert tracks.join_moved_tracks(connection, 2, now() - timedelta(hours=1)) == 0
     assert set(changed) == {("track", 7), ("track", 8)}
+
+
+def test_files_of_another_library_are_left_to_its_own_scan(libraries):
+    set_missing(libraries, 4)
+    with libraries.write() as connection:
+        tracks.insert_tracks(connection, 2, [TrackFacts(b"moved.mp3", 1, 1, "a")], now())
+    with changes(libraries) as changed, libraries.write() as connection:
+        assert tracks.join_moved_tracks(connection, 1, now() - timedelta(days=1)) == 0
+    assert changed == {}
+    with libraries.write() as connection:
+        assert tracks.join_moved_tracks(connection, 2, now() - timedelta(days=1)) == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # In SQLite all writers wait for each other.
+def test_scans_of_one_library_wait_for_each_other_and_those_of_others_do_not(libraries):
+    def lock(library_id):
+        with libraries.write() as connection:
+            return len(tracks.lock_known_tracks(connection, library_id, [b"000.mp3"]))
+
+    with ThreadPoolExecutor(2) as pool:
+        with libraries.write() as connection:
+            tracks.lock_known_tracks(connection, 1, [])
+            same, other = pool.submit(lock, 1), pool.submit(lock, 2)
+            assert other.result(30) == 1
+            assert not wait([same], 0.3).done
+        assert same.result(30) == 1
 
 
 def test_a_file_whose_track_is_not_missing_was_copied(libraries):
