@@ -39,9 +39,23 @@ MODULES = (
     ),
     *("worker/inference/requests.py", "worker/models/weight_import.py", "worker/models/checkpoints.py"),
 )
-TESTS = {  # of modules that have more than the tests in the file that mirrors them
-    "db/*.py": ("tests/unit/db", "tests/integration"),
-    "producer/*.py": ("tests/unit/producer", "tests/integration"),
+INTEGRATION = "tests/integration"
+TESTS = {  # of each module; a file is in the first entry that matches its path
+    "db/jobs.py": tuple(f"{INTEGRATION}/test_{name}.py" for name in ("job_statements", "jobs", "lost_jobs", "follow")),
+    "db/lost_jobs.py": tuple(f"{INTEGRATION}/test_{name}.py" for name in ("lost_jobs", "jobs", "reconcile")),
+    "db/models.py": tuple(f"{INTEGRATION}/test_{name}.py" for name in ("runs", "jobs", "plan_statements", "reports")),
+    "db/outcomes.py": tuple(f"{INTEGRATION}/test_{name}.py" for name in ("jobs", "job_statements", "runs")),
+    "db/plans.py": tuple(f"{INTEGRATION}/test_{name}.py" for name in ("plan_statements", "runs", "dispatch")),
+    "db/reports.py": tuple(f"{INTEGRATION}/test_{name}.py" for name in ("reports", "filter")),
+    "db/runs.py": tuple(f"{INTEGRATION}/test_{name}.py" for name in ("runs", "plan_statements", "reports", "jobs")),
+    "db/tracks.py": tuple(f"{INTEGRATION}/test_{name}.py" for name in ("track_statements", "scan")),
+    "db/*.py": ("tests/unit/db", INTEGRATION),
+    "producer/dispatch.py": (f"{INTEGRATION}/test_dispatch.py",),
+    "producer/enqueue.py": tuple(f"{INTEGRATION}/test_{name}.py" for name in ("dispatch", "runs", "scan")),
+    "producer/follow.py": (f"{INTEGRATION}/test_follow.py", f"{INTEGRATION}/test_reconcile.py"),
+    "producer/reconcile.py": (f"{INTEGRATION}/test_reconcile.py", f"{INTEGRATION}/test_lost_jobs.py"),
+    "producer/scan.py": ("tests/unit/producer/test_scan.py", f"{INTEGRATION}/test_scan.py"),
+    "producer/*.py": ("tests/unit/producer", f"{INTEGRATION}/test_scan.py"),
     "worker/decode/readers/*.py": ("tests/unit/worker/decode/readers", "tests/unit/worker/decode/test_windows.py"),
     "worker/decode/*.py": ("tests/unit/worker/decode",),
     "worker/inference/*.py": ("tests/unit/worker/inference", "tests/unit/worker/decode/test_native_on_device.py"),
