@@ -92,10 +92,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1, help="chooses the mutants; default: 1")
     parser.add_argument("--count", type=int, default=100, help="how many; default: 100")
+    parser.add_argument("--skip", type=int, default=0, help="how many to leave out before, to go on with a seed")
     parser.add_argument("--minutes", type=float, default=60.0, help="end after this time; default: 60")
     parser.add_argument("--module", default="", help="only modules whose path has this in it")
     options = parser.parse_args()
-    mutants = list(islice(draw_mutants(options.seed, options.module), options.count))
+    mutants = list(islice(draw_mutants(options.seed, options.module), options.skip, options.skip + options.count))
     equivalent = read_equivalent()
     killed, survivors, known = 0, [], 0
     deadline = time.monotonic() + options.minutes * 60
@@ -219,8 +220,9 @@ def tests_of(path: str) -> tuple[str, ...]:
 def measure_tests(tests: tuple[str, ...], project: Path) -> float:
     """Seconds that these tests take without a mistake. Raises RuntimeError when they do not pass then."""
     began = time.monotonic()
-    if not pass_tests(tests, project, timeout_s=None):
-        raise RuntimeError(f"the tests fail without a mutant: {' '.join(tests)}")
+    output = project / "tests.log"
+    if not pass_tests(tests, project, timeout_s=None, output=output):
+        raise RuntimeError(f"the tests fail without a mutant: {' '.join(tests)}\n{output.read_text()[-5000:]}")
     return time.monotonic() - began
 
 
@@ -235,13 +237,15 @@ def survives(mutant: Mutant, project: Path, usual_s: float) -> bool:
         file.write_text(original)
 
 
-def pass_tests(tests: tuple[str, ...], project: Path, timeout_s: float | None) -> bool:
-    """Whether these tests pass in the copy of the project."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+def pass_tests(tests: tuple[str, ...], project: Path, timeout_s: float | None, output: Path = Path(os.devnull)) -> bool:
+    """Whether these tests pass in the copy of the project. What they print goes into `output`."""
+    folder = f"--basetemp={project}/.tests"  # Others that run tests at the same time would delete a shared one.
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", folder, *tests]
     environment = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
-    process = subprocess.Popen(
-        command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
-    )
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            command, cwd=project, env=environment, stdout=file, stderr=subprocess.STDOUT, process_group=0
+        )
     try:
         return process.wait(timeout_s) == 0
     except subprocess.TimeoutExpired:
