@@ -136,6 +136,13 @@ def test_a_constant_bit_rate_is_an_index(track):
     assert len(found.starts) * INDEX_STEP * 1152 * 2 > SECONDS * 22_050
 
 
+def test_a_file_is_walked_through_only_where_its_bit_rate_is_not_constant(track, monkeypatch):
+    reads, preadv = [], os.preadv  # It reads the chunks of a walk, and nothing else.
+    monkeypatch.setattr(os, "preadv", lambda *args: reads.append(args) or preadv(*args))
+    opened(track, EVERYTHING_HZ).close()
+    assert bool(reads) is (b"constant" not in track)
+
+
 def walk_through(path):
     fd = os.open(path, os.O_RDONLY)
     try:
