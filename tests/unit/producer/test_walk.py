@@ -1,6 +1,7 @@
 """Which files a library has."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,14 @@ def test_an_unreadable_folder_is_told_and_the_rest_is_found(tmp_path):
     assert str(Unreadable(b"locked", "Permission denied")) in printed.stdout, printed.stderr
     assert "b'a.mp3'" in printed.stdout
     assert "b'z.mp3'" in printed.stdout
+
+
+def test_a_folder_that_is_deleted_meanwhile_hides_no_other(tmp_path):
+    make(tmp_path, "a/1.mp3", "b/2.mp3", "c/3.mp3")
+    entries = walk(tmp_path)
+    assert next(entries).path == b"a/1.mp3"
+    shutil.rmtree(tmp_path / "b")
+    assert [entry.path for entry in entries] == [b"c/3.mp3"]
 
 
 def test_a_root_that_is_no_folder(tmp_path):
