@@ -99,6 +99,30 @@ def test_changed_audio_is_a_change(pair):
     assert not same_audio(os.fsencode(original), os.fsencode(copy))
 
 
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF], ids=["unknown", "too great"])
+def test_wave_audio_of_which_the_header_gives_no_true_size_goes_to_the_end(originals, tmp_path, size):
+    content = (originals / "a.wav").read_bytes()
+    begin = content.index(b"data") + 8
+    audio = content[begin : begin + int.from_bytes(content[begin - 4 : begin], "little")]
+    paths = true, other = tmp_path / "true.wav", tmp_path / "other.wav"
+    for path, said in zip(paths, (len(audio), size), strict=True):
+        path.write_bytes(content[: begin - 4] + said.to_bytes(4, "little") + audio)
+    assert hash_of(other) == hash_of(true)
+    assert same_audio(os.fsencode(other), os.fsencode(true))
+
+
+def test_wave_audio_of_unknown_size_may_be_larger_than_any_size_in_a_header(tmp_path):
+    hashes = set()
+    for end in (b"a", b"b"):
+        path = tmp_path / "a.wav"
+        path.write_bytes(b"RF64\xff\xff\xff\xffWAVEdata\xff\xff\xff\xff")
+        os.truncate(path, 5 << 30)  # It takes no space: all zeros.
+        with path.open("ab") as file:
+            file.write(end)
+        hashes.add(hash_of(path))
+    assert len(hashes) == 2
+
+
 def test_a_cut_file_is_another(pair):
     original, copy = pair
     content = copy.read_bytes()
