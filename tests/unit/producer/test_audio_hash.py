@@ -123,6 +123,15 @@ def test_wave_audio_of_unknown_size_may_be_larger_than_any_size_in_a_header(tmp_
     assert len(hashes) == 2
 
 
+def test_where_no_audio_is_found_every_byte_counts(tmp_path):
+    path, other = tmp_path / "a.ogg", tmp_path / "b.ogg"
+    page = bytearray(b"OggS" + bytes(23))  # A header alone. Its bytes 18 to 26 are those that tags change.
+    path.write_bytes(page)
+    page[20] = 1
+    other.write_bytes(page)
+    assert hash_of(path) != hash_of(other)
+
+
 def test_a_cut_file_is_another(pair):
     original, copy = pair
     content = copy.read_bytes()
