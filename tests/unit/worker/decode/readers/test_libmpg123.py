@@ -85,6 +85,11 @@ def data_of(path):
     return Path(os.fsdecode(path)).read_bytes()
 
 
+def test_the_library_is_loaded_once():
+    """mpg123.h says of mpg123_init(), which loading calls, that it should be called once."""
+    assert libmpg123.library() is libmpg123.library()
+
+
 def test_all_of_it_is_what_libsndfile_gives(track):
     reader = opened(track, EVERYTHING_HZ)
     with Path(os.fsdecode(track)).open("rb") as file:
