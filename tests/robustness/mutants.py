@@ -172,7 +172,7 @@ def parse(source: str) -> tuple:
 
 
 def make_mutant(name: str, operator: str, occurrence: int) -> Mutant | None:
-    """The mutant, or None where the mistake is in an annotation, makes no other program, or cannot be made."""
+    """The mutant, or None where the mistake cannot be made, or changes nothing that is compared."""
     original = (ROOT / name).read_text()
     try:
         code = mutate_code(original, get_operator(operator)(), occurrence)
@@ -186,20 +186,29 @@ def make_mutant(name: str, operator: str, occurrence: int) -> Mutant | None:
 
 
 def differs(original: str, code: str) -> bool:
-    """Whether the programs differ in more than their annotations; one that does not compile is no mutant."""
+    """Whether the programs differ in what is compared; one that does not compile is no mutant."""
     try:
-        return without_annotations(original) != without_annotations(code)
+        return comparable(original) != comparable(code)
     except SyntaxError:
         return False
 
 
-def without_annotations(code: str) -> str:
-    """A program's syntax tree as text, without annotations."""
+def comparable(code: str) -> str:
+    """A program's syntax tree as text, without three things in which a mistake gives no wrong result.
+
+    Annotations, and what is imported `if TYPE_CHECKING`, are for mypy. To import it always costs time and memory alone.
+    Of a dataclass, `slots` saves memory, and `frozen` forbids what no code does. An object that is the key of a dict
+    has to be frozen, too, but every test that has one would notice.
+    """
     tree = ast.parse(code)
     for node in ast.walk(tree):
         for field in ("annotation", "returns"):
             if getattr(node, field, None) is not None:
                 setattr(node, field, ast.Constant(None))
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.test = ast.Constant(None)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "dataclass":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in ("slots", "frozen")]
     return ast.dump(tree)
 
 
