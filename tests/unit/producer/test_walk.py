@@ -72,7 +72,7 @@ def test_only_files_are_files(tmp_path):
 
 
 def test_an_unreadable_folder_is_told_and_the_rest_is_found(tmp_path):
-    make(tmp_path, "a.mp3", "locked/b.mp3", "z.mp3")
+    make(tmp_path, "a.mp3", "locked/b.mp3", "z/c.mp3")
     (tmp_path / "locked").chmod(0)
     code = (
         "import os, sys; from pathlib import Path; from producer.walk import walk\n"
@@ -86,7 +86,7 @@ def test_an_unreadable_folder_is_told_and_the_rest_is_found(tmp_path):
     (tmp_path / "locked").chmod(0o755)
     assert str(Unreadable(b"locked", "Permission denied")) in printed.stdout, printed.stderr
     assert "b'a.mp3'" in printed.stdout
-    assert "b'z.mp3'" in printed.stdout
+    assert "b'z/c.mp3'" in printed.stdout
 
 
 def test_a_folder_that_is_deleted_meanwhile_hides_no_other(tmp_path):
