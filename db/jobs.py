@@ -1,4 +1,4 @@
-"""Jobs: made by the producer, then claimed, renewed, finished or handed back by workers.
+"""Jobs: claimed, renewed, finished or handed back by workers. db.pending makes them.
 
 A worker holds a job if the job is running, has the worker's node name, and has the number of attempts that it had when
 the worker claimed it. Each statement by which a worker changes its job checks all three, so that a worker that was
@@ -7,20 +7,16 @@ thought to be dead changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import uuid4
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Insert,
     Select,
     Update,
     and_,
     func,
-    insert,
     or_,
     select,
     type_coerce,
@@ -43,14 +39,6 @@ from db.tables import (
 
 
 @dataclass(frozen=True, slots=True)
-class PendingTrack:
-    """A track that has to be put into a job."""
-
-    id: int
-    duration_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class ClaimedTrack:
     """A track of a claimed job."""
 
@@ -63,7 +51,7 @@ class ClaimedTrack:
 class ClaimedJob:
     """A job that this worker holds as long as it renews the lease."""
 
-    id: str
+    id: int
     worker: str  # The worker's node name.
     attempt: int  # 1 if no worker has lost it before.
     model: str
@@ -74,66 +62,7 @@ class ClaimedJob:
     tracks: tuple[ClaimedTrack, ...]  # Those that have no outcome yet.
 
 
-def read_pending_tracks(connection: Connection, run_id: int, limit: int) -> list[PendingTrack]:
-    """Tracks of the run that are in no job, at most `limit` of them."""
-    return [PendingTrack(*row) for row in _select_pending_tracks(connection, run_id, limit)]
-
-
-@prepared
-def _select_pending_tracks(run_id: int, limit: int) -> Select[int, float | None]:
-    return (
-        select(Track.id, Track.duration_s)
-        .join(Prediction, Prediction.track_id == Track.id)
-        .where(Prediction.run_id == run_id, Prediction.status == PredictionStatus.PENDING)
-        .order_by(Track.id)
-        .limit(limit)
-    )
-
-
-def insert_job(
-    connection: Connection, run_id: int, track_ids: Sequence[int], audio_s: float, queue: str, moment: datetime
-) -> str:
-    """Make a queued job of these pending tracks of the run. Returns its id."""
-    job_id = str(uuid4())
-    _insert_job(connection, job_id, run_id, queue, len(track_ids), audio_s, moment)
-    _queue_pending_predictions(connection, run_id, track_ids, job_id)
-    return job_id
-
-
-@prepared
-def _insert_job(job_id: str, run_id: int, queue: str, tracks: int, audio_s: float, moment: datetime) -> Insert:
-    return insert(Job).values(
-        id=job_id,
-        run_id=run_id,
-        queue=queue,
-        status=JobStatus.QUEUED,
-        tracks=tracks,
-        audio_s=audio_s,
-        queued_at=moment,
-    )
-
-
-@prepared
-def _queue_pending_predictions(run_id: int, track_ids: Sequence[int], job_id: str) -> Update:
-    is_pending = Prediction.status == PredictionStatus.PENDING
-    return (
-        update(Prediction)
-        .where(Prediction.run_id == run_id, Prediction.track_id.in_(track_ids), is_pending)
-        .values(status=PredictionStatus.QUEUED, job_id=job_id)
-    )
-
-
-def read_queued_jobs(connection: Connection) -> dict[str, str]:
-    """The name of the queue of each queued job, by job id."""
-    return dict(_select_queued_jobs(connection).all())
-
-
-@prepared
-def _select_queued_jobs() -> Select[str, str]:
-    return select(Job.id, Job.queue).where(Job.status == JobStatus.QUEUED)
-
-
-def claim_job(connection: Connection, job_id: str, worker: str, lease_s: float, moment: datetime) -> ClaimedJob | None:
+def claim_job(connection: Connection, job_id: int, worker: str, lease_s: float, moment: datetime) -> ClaimedJob | None:
     """Take the job for this worker, or return None when another worker holds it or it has ended.
 
     Of several workers that try at once, one single UPDATE that compares the status decides which one gets it.
@@ -147,7 +76,7 @@ def claim_job(connection: Connection, job_id: str, worker: str, lease_s: float, 
 
 
 @prepared
-def _take_job(job_id: str, worker: str, moment: datetime, lease_until: datetime) -> Update:
+def _take_job(job_id: int, worker: str, moment: datetime, lease_until: datetime) -> Update:
     """Take the job if it waits for a worker, or if the lease of its worker has ended."""
     is_free = or_(Job.status == JobStatus.QUEUED, is_lapsed(moment))
     return (
@@ -164,7 +93,7 @@ def _take_job(job_id: str, worker: str, moment: datetime, lease_until: datetime)
 
 
 @prepared
-def _start_predictions(job_id: str) -> Update:
+def _start_predictions(job_id: int) -> Update:
     return (
         update(Prediction)
         .where(Prediction.job_id == job_id, Prediction.status.in_(OPEN_STATUSES))
@@ -173,7 +102,7 @@ def _start_predictions(job_id: str) -> Update:
 
 
 @prepared
-def _select_claimed_job(job_id: str) -> Select[int, str, str, str, int, str]:
+def _select_claimed_job(job_id: int) -> Select[int, str, str, str, int, str]:
     """The fields of ClaimedJob from `attempt` to `coverage`, in their order."""
     return (
         select(Job.attempts, Model.name, Model.version, Model.weights_sha256, Model.id, Run.coverage)
@@ -184,7 +113,7 @@ def _select_claimed_job(job_id: str) -> Select[int, str, str, str, int, str]:
 
 
 @prepared
-def _select_claimed_tracks(job_id: str) -> Select[int, bytes, bytes]:
+def _select_claimed_tracks(job_id: int) -> Select[int, bytes, bytes]:
     return (
         select(Track.id, Library.root, Track.path)
         .join(Prediction, Prediction.track_id == Track.id)
@@ -201,7 +130,7 @@ def renew_lease(connection: Connection, job: ClaimedJob, lease_s: float, moment:
 
 
 @prepared
-def _update_lease(job_id: str, worker: str, attempt: int, lease_until: datetime) -> Update:
+def _update_lease(job_id: int, worker: str, attempt: int, lease_until: datetime) -> Update:
     return update(Job).where(_is_held(job_id, worker, attempt)).values(lease_until=lease_until)
 
 
@@ -212,7 +141,7 @@ def finish_job(connection: Connection, job: ClaimedJob, moment: datetime) -> Non
 
 
 @prepared
-def _finish_held_job(job_id: str, worker: str, attempt: int, moment: datetime) -> Update:
+def _finish_held_job(job_id: int, worker: str, attempt: int, moment: datetime) -> Update:
     open_tracks = select(Prediction.track_id).where(Prediction.job_id == job_id, Prediction.status.in_(OPEN_STATUSES))
     return (
         update(Job)
@@ -228,23 +157,23 @@ def hand_back_job(connection: Connection, job: ClaimedJob) -> None:
 
 
 @prepared
-def _forget_attempt(job_id: str, worker: str, attempt: int) -> Update:
+def _forget_attempt(job_id: int, worker: str, attempt: int) -> Update:
     return update(Job).where(_is_held(job_id, worker, attempt)).values(attempts=Job.attempts - 1)
 
 
-def requeue_job(connection: Connection, job_id: str) -> None:
+def requeue_job(connection: Connection, job_id: int) -> None:
     """Let the job wait for a worker again, with those of its tracks that have no outcome."""
     _requeue_job(connection, job_id)
     _requeue_predictions(connection, job_id)
 
 
 @prepared
-def _requeue_job(job_id: str) -> Update:
+def _requeue_job(job_id: int) -> Update:
     return update(Job).where(Job.id == job_id).values(status=JobStatus.QUEUED, worker=None, lease_until=None)
 
 
 @prepared
-def _requeue_predictions(job_id: str) -> Update:
+def _requeue_predictions(job_id: int) -> Update:
     return (
         update(Prediction)
         .where(Prediction.job_id == job_id, Prediction.status == PredictionStatus.RUNNING)
@@ -252,7 +181,7 @@ def _requeue_predictions(job_id: str) -> Update:
     )
 
 
-def _is_held(job_id: str, worker: str, attempt: int) -> ColumnElement[bool]:
+def _is_held(job_id: int, worker: str, attempt: int) -> ColumnElement[bool]:
     """Whether this is the job, and the worker holds it by this attempt."""
     return and_(Job.id == job_id, Job.status == JobStatus.RUNNING, Job.worker == worker, Job.attempts == attempt)
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Select, Update, select, update
 
-from db.jobs import insert_job, is_lapsed, requeue_job
+from db.jobs import is_lapsed, requeue_job
+from db.pending import insert_job
 from db.prepared import prepared
 from db.runs import finish_runs
 from db.tables import OPEN_STATUSES, Job, JobStatus, Prediction, PredictionStatus
@@ -24,7 +25,7 @@ ATTEMPTS_BEFORE_QUARANTINE = 3  # The only track of a job that was lost so often
 class LostJob(NamedTuple):
     """A job whose worker died. The fields are columns of the table `job`."""
 
-    id: str
+    id: int
     queue: str
     attempts: int
     audio_s: float
@@ -34,36 +35,36 @@ class LostJob(NamedTuple):
 class OpenTrack(NamedTuple):
     """A track of a lost job that has no outcome, and the run that wants it now."""
 
-    track_id: int
+    prediction_id: int
     run_id: int
 
 
-def take_back_worker_jobs(connection: Connection, worker: str, moment: datetime) -> list[str]:
+def take_back_worker_jobs(connection: Connection, worker: str, moment: datetime) -> list[int]:
     """Take back all jobs that are held under this node name, whose worker is known to be dead. Returns their ids."""
     return _take_back(connection, [LostJob(*row) for row in _lock_worker_jobs(connection, worker)], moment)
 
 
 @prepared
-def _lock_worker_jobs(worker: str) -> Select[str, str, int, float, int]:
+def _lock_worker_jobs(worker: str) -> Select[int, str, int, float, int]:
     return _select_jobs().where(Job.status == JobStatus.RUNNING, Job.worker == worker).with_for_update()
 
 
-def take_back_lapsed_jobs(connection: Connection, moment: datetime) -> list[str]:
+def take_back_lapsed_jobs(connection: Connection, moment: datetime) -> list[int]:
     """Take back the jobs whose workers have not renewed the lease in time. Returns their ids."""
     return _take_back(connection, [LostJob(*row) for row in _lock_lapsed_jobs(connection, moment)], moment)
 
 
 @prepared
-def _lock_lapsed_jobs(moment: datetime) -> Select[str, str, int, float, int]:
+def _lock_lapsed_jobs(moment: datetime) -> Select[int, str, int, float, int]:
     return _select_jobs().where(is_lapsed(moment)).with_for_update()
 
 
-def _select_jobs() -> Select[str, str, int, float, int]:
+def _select_jobs() -> Select[int, str, int, float, int]:
     """The columns of LostJob, in its order."""
     return select(Job.id, Job.queue, Job.attempts, Job.audio_s, Job.tracks)
 
 
-def _take_back(connection: Connection, jobs: Sequence[LostJob], moment: datetime) -> list[str]:
+def _take_back(connection: Connection, jobs: Sequence[LostJob], moment: datetime) -> list[int]:
     for job in jobs:
         open_tracks = [OpenTrack(*row) for row in _lock_open_tracks(connection, job.id)]
         if len(open_tracks) == 1 and job.attempts >= ATTEMPTS_BEFORE_QUARANTINE:
@@ -77,10 +78,10 @@ def _take_back(connection: Connection, jobs: Sequence[LostJob], moment: datetime
 
 
 @prepared
-def _lock_open_tracks(job_id: str) -> Select[int, int]:
+def _lock_open_tracks(job_id: int) -> Select[int, int]:
     """The tracks of the job that have no outcome. They are locked: their worker may be late, and still be writing."""
     return (
-        select(Prediction.track_id, Prediction.run_id)
+        select(Prediction.id, Prediction.run_id)
         .where(Prediction.job_id == job_id, Prediction.status.in_(OPEN_STATUSES))
         .order_by(Prediction.track_id)
         .with_for_update()
@@ -95,7 +96,7 @@ def _quarantine(connection: Connection, job: LostJob, moment: datetime) -> None:
 
 
 @prepared
-def _quarantine_predictions(job_id: str, detail: str, moment: datetime) -> Update:
+def _quarantine_predictions(job_id: int, detail: str, moment: datetime) -> Update:
     return (
         update(Prediction)
         .where(Prediction.job_id == job_id, Prediction.status.in_(OPEN_STATUSES))
@@ -107,12 +108,12 @@ def _split(connection: Connection, job: LostJob, open_tracks: Sequence[OpenTrack
     """Make a job for each open track, in the run that wants it now, and close this one."""
     _release_predictions(connection, job.id)
     for track in open_tracks:
-        insert_job(connection, track.run_id, [track.track_id], job.audio_s / job.tracks, job.queue, moment)
+        insert_job(connection, track.run_id, [track.prediction_id], job.audio_s / job.tracks, job.queue, moment)
     _close_job(connection, job.id, JobStatus.SPLIT, moment)
 
 
 @prepared
-def _release_predictions(job_id: str) -> Update:
+def _release_predictions(job_id: int) -> Update:
     return (
         update(Prediction)
         .where(Prediction.job_id == job_id, Prediction.status.in_(OPEN_STATUSES))
@@ -121,5 +122,5 @@ def _release_predictions(job_id: str) -> Update:
 
 
 @prepared
-def _close_job(job_id: str, status: JobStatus, moment: datetime) -> Update:
+def _close_job(job_id: int, status: JobStatus, moment: datetime) -> Update:
     return update(Job).where(Job.id == job_id).values(status=status, finished_at=moment, lease_until=None)

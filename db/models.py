@@ -43,7 +43,11 @@ def put_genres(
     """
     _update_features(connection, model_id, features)
     known = dict(_select_genres(connection, model_id).all())
-    new = [{"model_id": model_id, "name": name, "kind": kind} for name, kind in genres if name not in known]
+    unknown = ((name, kind) for name, kind in genres if name not in known)
+    new = [
+        {"model_id": model_id, "position": position, "name": name, "kind": kind}
+        for position, (name, kind) in enumerate(unknown, len(known) + 1)
+    ]
     _insert_genres(connection, new)
     return dict(_select_genres(connection, model_id).all()) if new else known
 

@@ -4,6 +4,8 @@ Names of files need not be UTF-8. What is UTF-8 is written as it is. A byte that
 hexadecimal digits, and a backslash of the path itself as \\, so that the text leads back to the same bytes.
 """
 
+LAST_CHARACTER = "\U0010ffff"  # Comes after all others in the order of paths.
+
 
 def path_text(path: bytes) -> str:
     """The text of a path."""

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Insert,
     RowMapping,
     Select,
+    Text,
     Update,
     and_,
     bindparam,
@@ -19,13 +20,16 @@ from sqlalchemy import (
     exists,
     insert,
     select,
+    type_coerce,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
+from db.parts import Part, part_limits
 from db.prepared import prepared, prepared_many, read_inserted_id
 from db.tables import Library, Prediction, Track
+from settings import GenremillError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +39,16 @@ class TrackFacts:
     path: bytes  # Relative to the root of the library.
     size_bytes: int
     mtime_ns: int
-    audio_hash: str | None
+    audio_hash: int | None
     duration_s: float | None = None
     codec: str | None = None
     sample_rate: int | None = None
     channels: int | None = None
     title: str | None = None
     artist: str | None = None
+    album_artist: str | None = None
     album: str | None = None
+    year: int | None = None
     tagged_genre: str | None = None
 
     def as_row(self) -> dict[str, object]:
@@ -51,7 +57,19 @@ class TrackFacts:
 
 
 FACTS = tuple(field.name for field in fields(TrackFacts))
-MOVED_COLUMNS = ("path", "size_bytes", "mtime_ns", "title", "artist", "album", "tagged_genre", "last_seen_at")
+MOVED_COLUMNS = (
+    "library_id",
+    "path",
+    "size_bytes",
+    "mtime_ns",
+    "title",
+    "artist",
+    "album_artist",
+    "album",
+    "year",
+    "tagged_genre",
+    "last_seen_at",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +79,7 @@ class KnownTrack:
     id: int
     size_bytes: int
     mtime_ns: int
-    audio_hash: str | None
+    audio_hash: int | None
 
 
 def put_library(connection: Connection, root: bytes) -> int:
@@ -96,6 +114,16 @@ def _select_any_track(library_ids: Sequence[int]) -> Select[bool]:
     return select(exists().where(Track.library_id.in_(library_ids)))
 
 
+def has_missing_tracks(connection: Connection) -> bool:
+    """Whether the file of any track is gone, in any library. It may be found somewhere else."""
+    return _select_any_missing_track(connection).scalar_one()
+
+
+@prepared
+def _select_any_missing_track() -> Select[bool]:
+    return select(exists().where(Track.missing_since.is_not(None)))
+
+
 def read_known_tracks(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, KnownTrack]:
     """What the database has of these files of the library, by path."""
     rows = _select_known_tracks(connection, library_id, paths)
@@ -103,15 +131,19 @@ def read_known_tracks(connection: Connection, library_id: int, paths: Sequence[b
 
 
 @prepared
-def _select_known_tracks(library_id: int, paths: Sequence[bytes]) -> Select[bytes, int, int, int, str | None]:
+def _select_known_tracks(library_id: int, paths: Sequence[bytes]) -> Select[bytes, int, int, int, int | None]:
     return select(Track.path, Track.id, Track.size_bytes, Track.mtime_ns, Track.audio_hash).where(
         Track.library_id == library_id, Track.path.in_(paths)
     )
 
 
 def lock_known_tracks(connection: Connection, library_id: int, paths: Sequence[bytes]) -> dict[bytes, KnownTrack]:
-    """As read_known_tracks. Other scans of the library wait until the transaction ends."""
-    _lock_library(connection, library_id)
+    """As read_known_tracks. Other scans of the library wait until the transaction ends.
+
+    Raises GenremillError when there is no such library any more.
+    """
+    if _lock_library(connection, library_id).first() is None:
+        raise GenremillError("the library was merged or forgotten meanwhile: give the same command again")
     return read_known_tracks(connection, library_id, paths)
 
 
@@ -150,26 +182,26 @@ def touch_tracks(track_ids: Sequence[int], seen_at: datetime) -> Update:
 
 
 def mark_missing(
-    connection: Connection, library_id: int, scan_started_at: datetime, unreadable: Collection[bytes] = ()
+    connection: Connection, part: Part, scan_started_at: datetime, unreadable: Collection[bytes] = ()
 ) -> int:
-    """Enter that files are gone: the tracks of the library that the scan did not see. Returns how many.
+    """Enter that files are gone: the tracks of this part of a library that the scan did not see. Returns how many.
 
     A scan cannot tell what became of the `unreadable` files, nor of those in `unreadable` folders. They are left alone.
     An empty path is the library itself.
     """
     folders = tuple(path + b"/" if path else b"" for path in unreadable)
     files = frozenset(unreadable)
-    unseen = _select_unseen_tracks(connection, library_id, scan_started_at)
+    unseen = _select_unseen_tracks(connection, part.library_id, *part_limits(part.path), scan_started_at)
     missing = [track_id for track_id, path in unseen if not path.startswith(folders) and path not in files]
     _set_missing_since(connection, [{"track_id": track_id, "since": scan_started_at} for track_id in missing])
     return len(missing)
 
 
 @prepared
-def _select_unseen_tracks(library_id: int, scan_started_at: datetime) -> Select[int, bytes]:
-    return select(Track.id, Track.path).where(
-        Track.library_id == library_id, Track.last_seen_at < scan_started_at, Track.missing_since.is_(None)
-    )
+def _select_unseen_tracks(library_id: int, first: str, end: str, scan_started_at: datetime) -> Select[int, bytes]:
+    path = type_coerce(Track.path, Text)
+    is_unseen = and_(Track.last_seen_at < scan_started_at, Track.missing_since.is_(None))
+    return select(Track.id, Track.path).where(Track.library_id == library_id, path > first, path < end, is_unseen)
 
 
 @prepared_many
@@ -178,10 +210,11 @@ def _set_missing_since() -> Update:
 
 
 def join_moved_tracks(connection: Connection, library_id: int, scan_started_at: datetime) -> int:
-    """Find the files that were moved within the library, and let each keep its track. Returns how many.
+    """Find the files that were moved to where the library has them now, and let each keep its track. Returns how many.
 
-    A file was moved if its track is missing, and the scan has entered a new one with the same audio. The new track is
-    deleted, and the old one gets its path and tags. So the file keeps its id and its predictions.
+    A file was moved if its track is missing, in this library or in another one, and the scan has entered a new one with
+    the same audio. The new track is deleted, and the old one gets its library, its path and its tags. So the file keeps
+    its id and its predictions.
     """
     old_ids: set[int] = set()
     new_ids: set[int] = set()
@@ -201,7 +234,9 @@ def _move_track(connection: Connection, pair: RowMapping) -> None:
 
 @prepared
 def _select_moved_tracks(library_id: int, scan_started_at: datetime) -> Select[*tuple[object, ...]]:
-    """Pairs of a missing track and a new one with the same audio. What went missing last comes first.
+    """Pairs of a missing track and a new one with the same audio.
+
+    Missing tracks of the same library come first, and of these the one that went missing last.
 
     A new track that another producer has planned meanwhile has a prediction, so it can no longer be deleted.
     """
@@ -210,9 +245,9 @@ def _select_moved_tracks(library_id: int, scan_started_at: datetime) -> Select[*
     is_planned = exists().where(Prediction.track_id == new.id)
     return (
         select(old.id.label("old_id"), new.id.label("new_id"), *(getattr(new, name) for name in MOVED_COLUMNS))
-        .join(new, and_(new.audio_hash == old.audio_hash, new.library_id == old.library_id))
-        .where(old.library_id == library_id, old.missing_since.is_not(None), is_new, ~is_planned)
-        .order_by(old.missing_since.desc(), old.id, new.id)
+        .join(new, new.audio_hash == old.audio_hash)
+        .where(new.library_id == library_id, old.missing_since.is_not(None), is_new, ~is_planned)
+        .order_by(old.library_id != new.library_id, old.missing_since.desc(), old.id, new.id)
     )
 
 

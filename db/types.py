@@ -8,9 +8,12 @@ from db.paths import path_bytes, path_text
 
 
 class PathText(TypeDecorator[bytes]):
-    """A path: bytes in Python, text in the database, as db.paths describes it."""
+    """A path: bytes in Python, text in the database, as db.paths describes it.
 
-    impl = Text
+    The order of paths is that of their bytes in both databases. PostgreSQL would have that of a language otherwise.
+    """
+
+    impl = Text().with_variant(Text(collation="C"), "postgresql")
     cache_ok = True
 
     def process_bind_param(self, value: bytes | None, dialect: Dialect) -> str | None:

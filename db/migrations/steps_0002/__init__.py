@@ -1,0 +1,1 @@
+"""The parts of migration 0002: tables, rows and views."""
