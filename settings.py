@@ -11,10 +11,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Amp = Literal["auto", "bf16", "fp16", "off"]
+Embeddings = Literal["auto", "on", "off"]
 
 PREFIX = "GENREMILL_"  # What the variables begin with.
 MAX_SOCKET_PATH_BYTES = 100  # A Unix socket's path may have 107 bytes, of which redis-server needs a few.
@@ -63,6 +64,11 @@ class Settings(BaseSettings):
         description="numbers that a network computes with on a GPU: bf16, fp16, or off for float32; "
         "auto: what suits the GPU and the model",
     )
+    embeddings: Embeddings = Field(
+        "auto",
+        description="whether a vector that describes the track is stored beside its scores: on, or off; "
+        "auto: with musicnn, whose vectors are short",
+    )
     vram_margin_mib: int = Field(
         256, ge=0, description="GPU memory in MiB that a worker leaves free for other programs"
     )
@@ -78,6 +84,12 @@ class Settings(BaseSettings):
     )
     decode_memory_mib: int = Field(1024, ge=256, description="memory in MiB that a process that decodes may use")
     job_tracks: int = Field(64, ge=1, le=1000, description="number of tracks in a job, at most")
+    queue_low: int = Field(
+        1000, ge=1, description="number of jobs on a queue below which more are sent, while somebody stays with a run"
+    )
+    queue_high: int = Field(
+        4000, ge=1, validate_default=True, description="number of jobs on a queue up to which more are sent then"
+    )
     lease_s: float = Field(
         60.0, ge=1, description="seconds without a sign of life from a worker after which another one gets its job"
     )
@@ -99,6 +111,14 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="how important a message must be for a worker to log it"
     )
+
+    @field_validator("queue_high")
+    @classmethod
+    def _compare_with_low(cls, high: int, others: ValidationInfo) -> int:
+        """Refuse marks that are the wrong way round."""
+        if high < others.data.get("queue_low", high):
+            raise ValueError(f"it is less than {PREFIX}QUEUE_LOW")
+        return high
 
     @field_validator("roots")
     @classmethod

@@ -14,6 +14,7 @@ from xxhash import xxh3_128
 BLOCK_BYTES = 16 * 1024  # The size of the blocks of a large payload that are hashed.
 BLOCKS = 16  # How many of them are hashed.
 WHOLE_BYTES = BLOCKS * BLOCK_BYTES  # A payload of at most this size is hashed whole.
+HASH_BYTES = 8  # The size of a hash. Files of equal hashes are compared, so that it may be short.
 MAX_PARTS = 10_000  # How many tags, chunks, boxes or pages of a file are looked at. A damaged file may have millions.
 
 OGG_MARK = b"OggS"  # The first bytes of an Ogg page.
@@ -41,8 +42,8 @@ class Payload:
         return sum(size for _, size in self.extents)
 
 
-def audio_hash(path: bytes) -> str:
-    """A hash of the audio of a file, in 32 hexadecimal digits.
+def audio_hash(path: bytes) -> int:
+    """A hash of the audio of a file: 64 bits as an integer with a sign, as databases have them.
 
     Of a large payload only its length and 16 blocks are hashed, which are spread evenly. So files of equal hashes are
     only candidates for copies, which same_audio has to confirm. Raises OSError when the file cannot be read.
@@ -52,7 +53,7 @@ def audio_hash(path: bytes) -> str:
         digest = xxh3_128(payload.length.to_bytes(8, "little"))
         for offset, size in _hashed_blocks(payload.length):
             digest.update(_read(file, payload, offset, size))
-        return digest.hexdigest()
+        return int.from_bytes(digest.digest()[-HASH_BYTES:], signed=True)
 
 
 def same_audio(path: bytes, other_path: bytes) -> bool:

@@ -1,19 +1,15 @@
 """From pending tracks to jobs on the queue: first the jobs into SQL, then their ids into Redis."""
 
-from collections.abc import Mapping
-
-from celery.exceptions import OperationalError as CeleryOperationalError
-from kombu.exceptions import OperationalError
-
-from db import jobs
+from db import pending
 from db.session import Database
 from db.types import now
+from producer.messages import send, send_missing
 from producer.order import Order
 from producer.partition import MIN_JOBS, partition
-from worker.celery import BULK_QUEUE, FAST_QUEUE, TASK, app, unreachable
+from worker.celery import BULK_QUEUE, FAST_QUEUE
 
 MAX_FAST_TRACKS = 100  # For an order of at most so many tracks somebody is waiting: it goes into the fast queue.
-TRACKS_PER_TRANSACTION = 20_000  # How many tracks are put into jobs in one transaction, at most.
+TRACKS_PER_TRANSACTION = 2_000  # How many tracks are put into jobs in one transaction, at most.
 
 
 def choose_queue(order: Order, tracks: int) -> str:
@@ -28,37 +24,31 @@ def dispatch(
     queue: str | None = None,
     min_jobs: int = MIN_JOBS,
     page_tracks: int = TRACKS_PER_TRANSACTION,
+    *,
+    followed: bool = True,
 ) -> int:
     """Put the run's pending tracks into jobs, and the ids of the jobs onto the queue. Returns the number of jobs.
 
     queue: where to put them; None chooses by the number of pending tracks. min_jobs: see partition. page_tracks: how
-    many tracks are put into jobs in one transaction.
+    many tracks are put into jobs in one transaction. followed: whether somebody stays with the run and sends messages
+    as the queue gets empty, so that only some of the jobs need one now.
     Raises GenremillError when the broker does not take them. They are in the database then, for reconcile to send.
     """
-    sent = 0
+    made = 0
     while True:
         with database.write() as connection:
-            pending = jobs.read_pending_tracks(connection, run_id, page_tracks)
-            queue = queue or choose_queue(order, len(pending))
-            batches = partition(pending, order.coverage, order.job_tracks, min_jobs)
+            tracks = pending.lock_pending_tracks(connection, run_id, page_tracks)
+            queue = queue or choose_queue(order, len(tracks))
+            is_last = len(tracks) < page_tracks
+            batches = partition(tracks, order.coverage, order.job_tracks, min_jobs if is_last else 1)
             job_ids = [
-                jobs.insert_job(connection, run_id, batch.track_ids, batch.audio_s, queue, now()) for batch in batches
+                pending.insert_job(connection, run_id, batch.prediction_ids, batch.audio_s, queue, now())
+                for batch in batches
             ]
-        if job_ids:
+        made += len(job_ids)
+        if job_ids and followed:
+            send_missing(database)
+        elif job_ids:
             send(dict.fromkeys(job_ids, queue))
-        sent += len(job_ids)
-        if len(pending) < page_tracks:
-            return sent
-
-
-def send(queues: Mapping[str, str]) -> None:
-    """Send a message for each of these jobs, which are given by id with the queue of each.
-
-    Raises GenremillError when the broker does not take them.
-    """
-    try:
-        with app.producer_pool.acquire(block=True) as producer:
-            for job_id, queue in queues.items():
-                app.send_task(TASK, (job_id,), task_id=job_id, queue=queue, producer=producer, argsrepr=f"job {job_id}")
-    except (OperationalError, CeleryOperationalError, OSError) as error:
-        raise unreachable(error) from error
+        if is_last:
+            return made

@@ -1,6 +1,7 @@
 """What a file says of itself: duration, codec, sample rate and tags. Its header is read with mutagen."""
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,6 +25,7 @@ from mutagen.wavpack import WavPack
 MAX_TAG_CHARACTERS = 1000  # A longer tag is cut.
 MAX_DURATION_S = 366 * 86_400.0  # A header that claims more than a year of audio is not believed.
 MAX_INTEGER = 2**31 - 1  # The largest number that a column of type INTEGER takes.
+YEAR = re.compile("[12][0-9]{3}")  # What is taken for a year.
 MAGIC_BYTES = 16  # Bytes at the start of a file that tell its format.
 
 Format = type[FileType]
@@ -63,7 +65,9 @@ CODECS: dict[Format, str] = {
 TAG_KEYS = {  # The keys of a tag in Vorbis comments, ID3, MP4, ASF and APEv2.
     "title": ("title", "TIT2", "\xa9nam", "Title"),
     "artist": ("artist", "TPE1", "\xa9ART", "Author", "Artist"),
+    "album_artist": ("albumartist", "TPE2", "aART", "WM/AlbumArtist", "Album Artist"),
     "album": ("album", "TALB", "\xa9alb", "WM/AlbumTitle", "Album"),
+    "date": ("date", "TDRC", "\xa9day", "WM/Year", "Year"),
     "genre": ("genre", "TCON", "\xa9gen", "WM/Genre", "Genre"),
 }
 
@@ -78,8 +82,15 @@ class Header:
     channels: int | None = None
     title: str | None = None
     artist: str | None = None
+    album_artist: str | None = None
     album: str | None = None
+    date: str | None = None
     genre: str | None = None
+
+    @property
+    def year(self) -> int | None:
+        """The year in the date, which begins with it."""
+        return int(self.date[:4]) if self.date and YEAR.fullmatch(self.date[:4]) else None
 
 
 def read_header(path: bytes) -> Header:

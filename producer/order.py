@@ -19,6 +19,14 @@ class Order:
     job_tracks: int = 64  # The number of tracks in a job, at most.
     queue: str | None = None  # None: "fast" for a small order, "bulk" for others.
     retry: bool = False  # Whether tracks that failed before are analysed again.
+    gone: tuple[Path, ...] = ()  # Folders that are not there. They have to be roots of libraries.
+
+
+def split_gone(paths: Iterable[Path]) -> tuple[list[Path], tuple[Path, ...]]:
+    """The paths that are there, and those that are not. If none is there, all are among the first, to be refused."""
+    given = list(paths)
+    there = [path for path in given if path.exists()]
+    return (there, tuple(path for path in given if path not in there)) if there else (given, ())
 
 
 def check_roots(paths: Iterable[Path]) -> tuple[Path, ...]:

@@ -6,7 +6,7 @@ The cost of a track is given in seconds of audio that have to be decoded.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from db.jobs import PendingTrack
+from db.pending import PendingTrack
 
 REGIONS_AUDIO_S = 34.2  # Under the coverage "regions", three regions of 11.4 s are decoded of a longer track.
 UNKNOWN_AUDIO_S = 240.0  # The assumed length of a track whose header says nothing about it.
@@ -20,7 +20,7 @@ MIN_JOB_TRACKS = 16  # But no job is made smaller than this for that reason.
 class JobBatch:
     """The tracks of one job."""
 
-    track_ids: tuple[int, ...]
+    prediction_ids: tuple[int, ...]
     audio_s: float  # Their cost.
 
 
@@ -34,17 +34,17 @@ def partition(
     """
     shared_tracks = -(-len(tracks) // min_jobs)  # Rounded up.
     limit = min(max_tracks, max(MIN_JOB_TRACKS, shared_tracks))
-    track_ids: list[int] = []
+    prediction_ids: list[int] = []
     total_s = 0.0
     for track in sorted(tracks, key=lambda track: audio_s(track, coverage), reverse=True):
         cost_s = audio_s(track, coverage)
-        if track_ids and (len(track_ids) == limit or total_s + cost_s > MAX_JOB_AUDIO_S):
-            yield JobBatch(tuple(track_ids), total_s)
-            track_ids, total_s = [], 0.0
-        track_ids.append(track.id)
+        if prediction_ids and (len(prediction_ids) == limit or total_s + cost_s > MAX_JOB_AUDIO_S):
+            yield JobBatch(tuple(prediction_ids), total_s)
+            prediction_ids, total_s = [], 0.0
+        prediction_ids.append(track.prediction_id)
         total_s += cost_s
-    if track_ids:
-        yield JobBatch(tuple(track_ids), total_s)
+    if prediction_ids:
+        yield JobBatch(tuple(prediction_ids), total_s)
 
 
 def audio_s(track: PendingTrack, coverage: str) -> float:

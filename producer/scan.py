@@ -4,16 +4,18 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from db import tracks
+from db import libraries, tracks
+from db.parts import Part, join_paths
 from db.session import Database
 from db.tracks import KnownTrack, TrackFacts
 from db.types import now
 from producer.audio_hash import audio_hash
+from producer.libraries import enter_folder
 from producer.metadata import read_header
 from producer.walk import Found, Unreadable, walk
 
@@ -25,43 +27,54 @@ SLOW_RATIO = 2.0  # Storage counts as slow when reading files takes this many ti
 
 @dataclass
 class Scan:
-    """What a scan of a library has seen so far, in files."""
+    """What a scan of a library, or of a part of it, has seen so far, in files."""
 
-    library_id: int
+    part: Part
     seen: int = 0
     new: int = 0
     changed: int = 0
     moved: int = 0  # Of the new and missing ones, those that turned out to be the same file.
     missing: int = 0
-    unreadable: tuple[tuple[bytes, str], ...] = ()  # Files and folders below the root, each with the reason.
+    unreadable: tuple[tuple[bytes, str], ...] = ()  # Files and folders of the library, each with the reason.
+
+    @property
+    def library_id(self) -> int:
+        """The library that is scanned."""
+        return self.part.library_id
 
 
 def scan_library(
     database: Database,
-    root: Path,
+    folder: Path,
     exclude: Sequence[str] = (),
     on_progress: Callable[[Scan], None] = lambda scan: None,
 ) -> Scan:
-    """Bring the tracks of the library at this folder up to date.
+    """Bring the tracks below this folder up to date. If it lies in a library, only this part of the library is scanned.
 
-    exclude: globs of names and relative paths to leave out. on_progress is called after each transaction.
-    Raises OSError when the folder is not there.
+    exclude: globs to leave out, of names and of paths relative to the folder. on_progress is called after each
+    transaction. Raises OSError when the folder is not there.
     """
-    root = root.resolve(strict=True)
+    folder = folder.resolve(strict=True)
     started_at = now()
-    with database.write() as connection:
-        scan = Scan(tracks.put_library(connection, os.fsencode(root)))
+    scan = Scan(enter_folder(database, os.fsencode(folder)))
+    with database.read() as connection:
+        root = libraries.read_root(connection, scan.library_id)
     with ThreadPoolExecutor(READER_THREADS, "header") as threads:
-        reader = FileReader(os.fsencode(root), threads)
-        for batch in _batches(walk(root, exclude)):
+        reader = FileReader(root, threads)
+        for batch in _batches(_in_part(scan.part, walk(folder, exclude))):
             scan.unreadable += tuple((entry.path, entry.reason) for entry in batch if isinstance(entry, Unreadable))
             _store(database, scan, [entry for entry in batch if isinstance(entry, Found)], reader)
             on_progress(scan)
     with database.write() as connection:
         unreadable = [path for path, _ in scan.unreadable]
-        scan.missing = tracks.mark_missing(connection, scan.library_id, started_at, unreadable)
+        scan.missing = tracks.mark_missing(connection, scan.part, started_at, unreadable)
         scan.moved = tracks.join_moved_tracks(connection, scan.library_id, started_at)
     return scan
+
+
+def _in_part(part: Part, entries: Iterator[Found | Unreadable]) -> Iterator[Found | Unreadable]:
+    """The entries of a folder that is a part of a library, with paths that are relative to the library's root."""
+    return (replace(entry, path=join_paths(part.path, entry.path)) for entry in entries) if part.path else entries
 
 
 def _batches(entries: Iterator[Found | Unreadable]) -> Iterator[list[Found | Unreadable]]:
@@ -121,7 +134,9 @@ def read_facts(root: bytes, file: Found) -> TrackFacts:
         channels=header.channels,
         title=header.title,
         artist=header.artist,
+        album_artist=header.album_artist,
         album=header.album,
+        year=header.year,
         tagged_genre=header.genre,
     )
 
