@@ -12,6 +12,7 @@ from celery.worker import state
 import settings
 from db import jobs
 from db.jobs import ClaimedJob
+from db.revisions import require_newest
 from db.types import now
 from settings import GenremillError
 from worker.celery import FAST_QUEUE, TASK, app
@@ -59,7 +60,7 @@ def jobs_to_hold() -> int:
 
 
 @app.task(bind=True, name=TASK)  # type: ignore[untyped-decorator]  # Celery has no types
-def classify(self: Task, job_id: str) -> str:
+def classify(self: Task, job_id: int) -> str:
     """Put probabilities on the tracks of a job: see analyse_job(). Returns what Flower shows as the result."""
     runtime = _runtime
     if runtime is None or stopping.is_set():
@@ -72,7 +73,7 @@ def classify(self: Task, job_id: str) -> str:
     )
 
 
-def analyse_job(runtime: WorkerRuntime, job_id: str, *, is_fast: bool, send_progress: Callable[[str], object]) -> str:
+def analyse_job(runtime: WorkerRuntime, job_id: int, *, is_fast: bool, send_progress: Callable[[str], object]) -> str:
     """Claim the job, load its model, analyse its tracks, and finish it. Returns in a few words what was done.
 
     is_fast, send_progress: see JobRun.
@@ -93,10 +94,22 @@ def analyse_job(runtime: WorkerRuntime, job_id: str, *, is_fast: bool, send_prog
     return f"{stored}/{total} tracks, {run.progress.failed} failed"
 
 
-def _claim(runtime: WorkerRuntime, job_id: str) -> ClaimedJob | None:
-    """Take the job for this worker. None when another worker holds it, or when it is done."""
-    with runtime.database.write() as connection:
-        job = jobs.claim_job(connection, job_id, runtime.node, runtime.config.lease_s, now())
+def _claim(runtime: WorkerRuntime, job_id: int) -> ClaimedJob | None:
+    """Take the job for this worker. None when another worker holds it, or when it is done.
+
+    Messages that an older genremill has sent name their jobs by texts. Such jobs have got numbers, and a message that
+    has the number is sent for each of them.
+    Stops the worker and raises Reject when a newer genremill has migrated the database since this one began.
+    """
+    if not isinstance(job_id, int):
+        return None
+    try:
+        with runtime.database.write() as connection:
+            require_newest(connection)
+            job = jobs.claim_job(connection, job_id, runtime.node, runtime.config.lease_s, now())
+    except GenremillError as error:
+        _stop_worker(error)
+        raise Reject(str(error), requeue=True) from error
     if job is not None:
         runtime.job_tracks = max(1, len(job.tracks))
     return job

@@ -25,7 +25,7 @@ from worker.models.checkpoints import Model
 log = logging.getLogger(__name__)
 
 Arguments = ParamSpec("Arguments")
-Predictions = npt.NDArray[np.float32]  # Probabilities (windows, labels), or peaks (windows,).
+Predictions = npt.NDArray[np.float32]  # What executors.compute() gives: probabilities and embeddings, or peaks.
 
 
 class DeviceLostError(Exception):
@@ -91,10 +91,15 @@ class BatchRunner:
         return [predictions[begin:end] for begin, end in _bounds(in_flight.requests)]
 
     def _repaired(self, predictions: Predictions, batch: Batch) -> Predictions:
-        """The predictions of a batch; what was too large for AMP is predicted once more, on the CPU in float32."""
-        if self._model.dtype == "float32" or np.isfinite(predictions).all():
+        """The predictions of a batch; what was too large for AMP is predicted once more, on the CPU in float32.
+
+        Embeddings are not looked at, so that probabilities do not depend on whether they are wanted.
+        """
+        embedding_size = 0 if batch.wants_peak else self._model.embedding_size
+        checked = predictions[:, :-embedding_size] if embedding_size else predictions
+        if self._model.dtype == "float32" or np.isfinite(checked).all():
             return predictions
-        (lost,) = np.nonzero(~np.isfinite(predictions.reshape(len(predictions), -1)).all(1))
+        (lost,) = np.nonzero(~np.isfinite(checked.reshape(len(checked), -1)).all(1))
         dtype = self._model.dtype
         log.warning("%d windows are too much for %s, and go to the CPU: see GENREMILL_AMP", len(lost), dtype)
         for window in lost.tolist():

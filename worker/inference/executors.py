@@ -16,6 +16,7 @@ from worker.inference.batch import Batch, SliceGroup, WaveformBuilder
 from worker.inference.batch_size import padded_size
 from worker.models import checkpoints
 from worker.models.checkpoints import Model
+from worker.models.interface import EmbeddingNetwork
 
 MAX_IN_FLIGHT = 2  # Batches on a GPU at a time: one is computed while the next one is copied.
 
@@ -39,9 +40,9 @@ class Executor(Protocol):
     def start(self, batch: Batch) -> Result:
         """Begin to predict a batch.
 
-        The result is a function that waits for the answer, float32: probabilities (windows, labels), or peaks
-        (windows,). The batch's memory must not change before it returns. Raises a RuntimeError for which
-        is_out_of_memory() is true when the batch does not fit, and whatever the model raises.
+        The result is a function that waits for the answer, see compute(). The batch's memory must not change before it
+        returns. Raises a RuntimeError for which is_out_of_memory() is true when the batch does not fit, and whatever
+        the model raises.
         """
         ...
 
@@ -62,12 +63,18 @@ class PeakNetwork(Protocol):
         ...
 
 
-def compute(network: torch.nn.Module, waveforms: Tensor, frame_args: Sequence[Tensor], wants_peak: bool) -> Tensor:
-    """Probabilities (windows, labels), or peaks (windows,), as float32 on the waveforms' device.
+def compute(model: Model, waveforms: Tensor, frame_args: Sequence[Tensor], wants_peak: bool) -> Tensor:
+    """The answer of a model on the waveforms' device, float32: probabilities (windows, labels), or peaks (windows,).
 
+    Where embeddings are wanted, each window's embedding stands behind its probabilities in the same row, so that all
+    of a batch's answer is one copy: (windows, labels + Model.embedding_size).
     waveforms: float32 (windows, window samples). frame_args, wants_peak: see Batch.
     """
-    run = cast(PeakNetwork, network).peak if wants_peak else network
+    if model.embedding_size and not wants_peak:
+        network = cast(EmbeddingNetwork, model.network)
+        probabilities, embeddings = network.forward_with_embedding(waveforms, *frame_args)
+        return torch.cat([probabilities.float(), embeddings.float()], 1)
+    run = cast(PeakNetwork, model.network).peak if wants_peak else model.network
     output: Tensor = run(waveforms, *frame_args)
     return output.float()
 
@@ -81,7 +88,7 @@ class CpuExecutor:
     reads_in_place: ClassVar[bool] = False
 
     def __init__(self, model: Model) -> None:
-        self._network, self._device = model.network, torch.device("cpu")
+        self._model, self._device = model, torch.device("cpu")
         self._waveform_builder = WaveformBuilder(model.sample_rate, model.window, self._device)
         torch.set_num_threads(1)
 
@@ -94,7 +101,7 @@ class CpuExecutor:
         groups = list(batch.groups())
         group_pcm = [group.copy_pcm(self._device) for group in groups]
         waveforms = self._waveform_builder.build(groups, group_pcm, len(batch))
-        output = compute(self._network, waveforms, batch.frame_args, batch.wants_peak)
+        output = compute(self._model, waveforms, batch.frame_args, batch.wants_peak)
         return lambda: output
 
     def empty_cache(self) -> None:
@@ -105,8 +112,12 @@ class CpuExecutor:
 
 
 def load_cpu_executor(model: Model) -> CpuExecutor:
-    """An executor that predicts with the same weights on the CPU in float32, whatever device `model` is on."""
-    return CpuExecutor(checkpoints.load_model(model.checkpoint, "cpu"))
+    """An executor that predicts with the same weights on the CPU in float32, whatever device `model` is on.
+
+    It gives the same answers: embeddings too, if `model` does.
+    """
+    embeddings = "on" if model.embedding_size else "off"
+    return CpuExecutor(checkpoints.load_model(model.checkpoint, "cpu", embeddings=embeddings))
 
 
 class GpuExecutor:
@@ -121,7 +132,7 @@ class GpuExecutor:
 
     def __init__(self, model: Model, device: torch.device, margin_bytes: int) -> None:
         """margin_bytes: VRAM that is left free for others."""
-        self._network, self._device, self._margin_bytes = model.network, device, margin_bytes
+        self._model, self._device, self._margin_bytes = model, device, margin_bytes
         self._waveform_builder = WaveformBuilder(model.sample_rate, model.window, device)
         self._copy_stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch gives it no types
         # The events that mark the ends of the batches started last.
@@ -160,7 +171,7 @@ class GpuExecutor:
         size, groups = padded_size(len(batch)), list(batch.groups())
         group_pcm, frame_args = self._copy_to_gpu(batch, groups, size)
         waveforms = self._waveform_builder.build(groups, group_pcm, size)
-        output = compute(self._network, waveforms, frame_args, batch.wants_peak)[: len(batch)]
+        output = compute(self._model, waveforms, frame_args, batch.wants_peak)[: len(batch)]
         return self._copy_to_host(output)
 
     def _wait_for_room(self) -> None:

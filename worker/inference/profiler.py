@@ -57,8 +57,10 @@ def profile(model: Model, gpu: GpuExecutor, folder: Path | None) -> Profile:
 def profile_file_name(model: Model, gpu_name: str) -> str:
     """The name of the file that keeps a model's profile on a GPU."""
     checkpoint = model.checkpoint
-    key = f"{MEASURED_INPUT} {gpu_name} {checkpoint.name} {checkpoint.sha256[:12]} {model.dtype} {torch.__version__}"
-    return re.sub(r"[^\w.+-]+", "_", key) + ".json"
+    words = [MEASURED_INPUT, gpu_name, checkpoint.name, checkpoint.sha256[:12], model.dtype, torch.__version__]
+    if model.embedding_size:
+        words.append("embeddings")
+    return re.sub(r"[^\w.+-]+", "_", " ".join(words)) + ".json"
 
 
 def read_profile(file: Path) -> Profile | None:

@@ -37,7 +37,8 @@ class WindowRequest:
     pcm: int16, either plain windows (windows, samples) at the model's rate, or regions (regions, frames, channels) at
     the file's rate, whose windows `native` describes. It must stay unchanged until on_copied is called.
     on_copied: called when pcm is no longer read. on_result: called afterwards with float32 probabilities
-    (windows, labels), or peaks (windows,). on_error: called instead of on_result when the model fails on the windows.
+    (windows, labels), followed by the embeddings of the windows where they are wanted, see executors.compute(); or with
+    peaks (windows,). on_error: called instead of on_result when the model fails on the windows.
     All three are called from threads of the engine. on_result gets a view of the whole batch's answers: keep a copy.
     cut: how each window is cut by frames; None for models without a hop.
     wants_peak: whether the answer is each window's greatest power instead of its probabilities.

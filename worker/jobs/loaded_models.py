@@ -80,7 +80,7 @@ class LoadedModels:
                 f"this host has other weights of {job.model} than the run was ordered with: "
                 f"{checkpoint.sha256[:12]} instead of {job.weights_sha256[:12]}"
             )
-        return checkpoints.load_model(checkpoint, self._device, self._config.amp)
+        return checkpoints.load_model(checkpoint, self._device, self._config.amp, self._config.embeddings)
 
     def _enter_genres(self, job: ClaimedJob, model: Model) -> tuple[int, ...]:
         with self._database.write() as connection:

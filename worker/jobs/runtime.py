@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from db import lost_jobs
 from db.jobs import ClaimedTrack
+from db.parts import is_in, relative
 from db.session import Database, connect
 from db.types import now
 from settings import Settings
@@ -91,8 +92,10 @@ class WorkerRuntime:
 
     def path(self, track: ClaimedTrack) -> bytes:
         """Where this host has the file of the track: the setting `roots` says where libraries are mounted."""
-        root = os.fsdecode(track.root)
-        return os.fsencode(self.config.roots.get(root, root)) + b"/" + track.path
+        path = track.root.rstrip(b"/") + b"/" + track.path
+        mounted = {os.fsencode(root): os.fsencode(folder) for root, folder in self.config.roots.items()}
+        root = max((root for root in mounted if is_in(path, root)), key=len, default=None)
+        return path if root is None else mounted[root] + b"/" + relative(path, root)
 
     def close(self) -> None:
         """End the resources, in the direction in which the data flows, so that each may finish what it was given.

@@ -51,8 +51,8 @@ class TrackSink:
     This is a worker.decode.sink.Sink: a DecodePool calls `windows`, `end` and `failed`.
 
     submit: gives windows to the engine: Engine.submit.
-    add_results: gets the engine's results for some windows: probabilities (windows, labels), or peaks (windows,). One
-    thread at a time calls it. It must not keep the array, and may raise a TrackError, which fails the track.
+    add_results: gets the engine's results for some windows: see WindowRequest.on_result. One thread at a time calls it.
+    It must not keep the array, and may raise a TrackError, which fails the track.
     on_finish: called with None or the error, from a thread of the decode pool or of the engine.
     wants_peak: whether the engine is asked for the windows' peaks instead of their probabilities.
     """
@@ -135,30 +135,46 @@ class TrackSink:
 
 
 class WindowMean:
-    """The mean of a track's probabilities over all its windows. `add` is what a TrackSink wants as add_results.
+    """The mean of a track's probabilities over all its windows, and that of their embeddings, if they have any.
+
+    `add` is what a TrackSink wants as add_results.
 
     genres: how many probabilities a window has.
     model: the model's name, for messages.
+    embedding_size: how many values the embedding of a window has; 0 when there is none.
     """
 
-    def __init__(self, genres: int, model: str) -> None:
-        self._model = model
-        self._sum = np.zeros(genres)  # float64, because a long track has thousands of windows
+    def __init__(self, genres: int, model: str, embedding_size: int = 0) -> None:
+        self._genres, self._model = genres, model
+        self._sum = np.zeros(genres + embedding_size)  # float64, because a long track has thousands of windows
         self.windows = 0  # Windows added so far.
 
-    def add(self, probabilities: npt.NDArray[np.float32]) -> None:
-        """Add the probabilities (windows, genres) of some windows.
+    def add(self, results: npt.NDArray[np.float32]) -> None:
+        """Add the probabilities and embeddings of some windows, (windows, genres + embedding_size).
 
-        Raises UnclassifiableError for NaN and infinity, and for any number of probabilities but one for each genre.
+        Raises UnclassifiableError for any other shape, and for probabilities that are NaN or infinite. Embeddings may
+        be: see embedding().
         """
-        if probabilities.shape[1:] != self._sum.shape:
-            shape, genres = probabilities.shape, len(self._sum)
-            raise UnclassifiableError(f"the model {self._model} gave an array of shape {shape} for {genres} genres")
-        if not np.isfinite(probabilities).all():
+        if results.shape[1:] != self._sum.shape:
+            raise UnclassifiableError(
+                f"the model {self._model} gave an array of shape {results.shape} for {self._expected}"
+            )
+        if not np.isfinite(results[:, : self._genres]).all():
             raise UnclassifiableError(f"the model {self._model} gave no number for some of its windows")
-        self._sum += probabilities.sum(0, dtype=np.float64)
-        self.windows += len(probabilities)
+        with np.errstate(invalid="ignore"):  # Embeddings may be infinite in both directions.
+            self._sum += results.sum(0, dtype=np.float64)
+        self.windows += len(results)
+
+    @property
+    def _expected(self) -> str:
+        """What a window should have, for messages."""
+        size = len(self._sum) - self._genres
+        return f"{self._genres} genres" + (f" and an embedding of {size} values" if size else "")
 
     def mean(self) -> npt.NDArray[np.float64]:
-        """The mean (genres,) of the windows added so far, of which there must be one at least."""
-        return self._sum / self.windows
+        """The mean probabilities (genres,) of the windows added so far, of which there must be one at least."""
+        return self._sum[: self._genres] / self.windows
+
+    def embedding(self) -> npt.NDArray[np.float64]:
+        """The mean embedding (embedding_size,) of the same windows. It has NaN or infinity where a window's has."""
+        return self._sum[self._genres :] / self.windows

@@ -1,6 +1,7 @@
 """Finding, verifying and loading a model's weights."""
 
 import json
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import file_digest
@@ -9,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from settings import GenremillError
 from worker.models import registry
-from worker.models.interface import FramedNetwork, Labels, ModelModule
+from worker.models.interface import EmbeddingNetwork, FramedNetwork, Labels, ModelModule
 from worker.windowing import Windowing
 
 if TYPE_CHECKING:  # The producer uses this module without loading torch.
     from torch import Tensor, nn
 
 LABELS_KEY = "labels"  # In the metadata of a file of weights: JSON, [[name, kind], ...].
+
+log = logging.getLogger(__name__)
 
 
 class WeightsMismatchError(GenremillError):
@@ -45,6 +48,7 @@ class Model:
     hop: int = 0  # Samples between two frames, where tracks are cut by frames; else 0. See worker.windowing.
     dtype: str = "float32"  # The name of the dtype that the network computes in.
     band_hz: int = 0  # The frequency above which nothing matters to the network; 0: all of them matter.
+    embedding_size: int = 0  # Values of the embedding that is wanted of each window; 0: none is wanted.
 
     def windowing(self, coverage: str = "regions") -> Windowing:
         """Which windows of a track the model reads. coverage is "regions" or "full"."""
@@ -89,11 +93,13 @@ def _how_to_get_weights(entry: registry.ModelEntry) -> str:
     return f"`genremill models fetch {entry.name}`, or {import_command}" if entry.published else import_command
 
 
-def load_model(checkpoint: Checkpoint, device: str, amp: str = "off") -> Model:
+def load_model(checkpoint: Checkpoint, device: str, amp: str = "off", embeddings: str = "off") -> Model:
     """The model with these weights, on a device ("cpu", "cuda:0"), ready to predict.
 
-    amp: the numbers that it computes with on a GPU, see precision.choose_dtype(). Raises GenremillError when the file
-    has changed since it was stored, or when the model's code does not take the weights.
+    amp: the numbers that it computes with on a GPU, see precision.choose_dtype(). embeddings: whether it gives an
+    embedding of each window, too: "on", "off", or "auto", for which the registry knows the answer.
+    Raises GenremillError when the file has changed since it was stored, or when the model's code does not take the
+    weights.
     """
     from safetensors.torch import load_file
 
@@ -101,7 +107,8 @@ def load_model(checkpoint: Checkpoint, device: str, amp: str = "off") -> Model:
         raise GenremillError(f"{checkpoint.path} is damaged: import the weights again")
     module = registry.import_model_module(registry.find_model(checkpoint.name))
     labels = stored_labels(checkpoint.path) or module.LABELS
-    return assemble(checkpoint, module, build_with_weights(module, load_file(checkpoint.path)), labels, device, amp)
+    network = build_with_weights(module, load_file(checkpoint.path))
+    return assemble(checkpoint, module, network, labels, device, amp, embeddings)
 
 
 def assemble(
@@ -111,8 +118,12 @@ def assemble(
     labels: Labels,
     device: str,
     amp: str = "off",
+    embeddings: str = "off",
 ) -> Model:
-    """A model of a module and of the network that it built, moved to a device. For device and amp see load_model()."""
+    """A model of a module and of the network that it built, moved to a device.
+
+    For device, amp, embeddings and errors see load_model().
+    """
     import torch
 
     from worker.models import precision
@@ -129,7 +140,31 @@ def assemble(
         hop=getattr(module, "HOP", 0) if isinstance(network, FramedNetwork) else 0,
         dtype=str(dtype).removeprefix("torch."),
         band_hz=getattr(module, "BAND_HZ", 0),
+        embedding_size=_wanted_embedding_size(checkpoint.name, network, embeddings),
     )
+
+
+def _wanted_embedding_size(name: str, network: "nn.Module", embeddings: str) -> int:
+    """The values of the embedding that is wanted of each window, 0 for none. For embeddings see load_model()."""
+    if embeddings == "off" or (embeddings == "auto" and not registry.find_model(name).embeds_by_default):
+        return 0
+    size = offered_embedding_size(name, network)
+    if not size:
+        log.warning("the model %s gives no embeddings, so none are stored: see docs/models.md", name)
+    return size
+
+
+def offered_embedding_size(name: str, network: "nn.Module") -> int:
+    """The values of the embeddings that a network can give; 0 when it gives none.
+
+    Raises GenremillError when a user's network says something that is no size. name: of its model.
+    """
+    if not isinstance(network, EmbeddingNetwork):
+        return 0
+    size = network.embedding_size
+    if not isinstance(size, int) or size < 1:
+        raise GenremillError(f"the model {name}: embedding_size is {size!r}, and must be a whole number from 1 on")
+    return size
 
 
 def stored_labels(path: Path) -> Labels | None:

@@ -66,6 +66,20 @@ class FramedNetwork(Protocol):
 
 
 @runtime_checkable
+class EmbeddingNetwork(Protocol):
+    """A network that gives an embedding of each window beside its probabilities, out of one forward pass."""
+
+    embedding_size: int  # Values of an embedding.
+
+    def forward_with_embedding(self, waveform: "Tensor", /) -> "tuple[Tensor, Tensor]":
+        """What forward() returns, and the embeddings (windows, embedding_size).
+
+        A FramedNetwork gets lengths and peaks too, as its forward() does.
+        """
+        ...
+
+
+@runtime_checkable
 class CastingNetwork(Protocol):
     """A network that casts its own weights for mixed precision."""
 

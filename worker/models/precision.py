@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from worker.models.interface import CastingNetwork
+from worker.models.interface import CastingNetwork, EmbeddingNetwork
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}  # By the setting GENREMILL_AMP.
 BF16_CAPABILITY = (8, 0)  # GPUs of this compute capability, or of a higher one, have bfloat16.
@@ -36,7 +36,11 @@ def cast_to(network: nn.Module, dtype: torch.dtype) -> torch.dtype:
     cast_weights = _find_cast_method(network)
     if cast_weights is not None:
         return cast_weights(dtype)
-    network.forward = torch.autocast("cuda", dtype)(network.forward)
+    autocast = torch.autocast("cuda", dtype)
+    network.forward = autocast(network.forward)
+    if isinstance(network, EmbeddingNetwork):
+        embed = autocast(network.forward_with_embedding)
+        network.forward_with_embedding = embed  # type: ignore[method-assign]  # of this network alone
     return dtype
 
 

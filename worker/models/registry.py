@@ -36,13 +36,18 @@ class ModelEntry:
     version: str  # Of the code. When it changes, earlier predictions count as stale.
     shipped: Path | None = None  # Weights that come with genremill.
     published: tuple[str, str] | None = None  # Weights on Hugging Face: the repository, and the file in it.
+    embeds_by_default: bool = False  # Whether its embeddings are stored where GENREMILL_EMBEDDINGS is "auto".
 
 
 BUILT_IN = {
     entry.name: entry
     for entry in (
         ModelEntry(
-            "musicnn", "worker.models.networks.musicnn", "1", shipped=SHIPPED_WEIGHTS_DIR / "musicnn.safetensors"
+            "musicnn",
+            "worker.models.networks.musicnn",
+            "1",
+            shipped=SHIPPED_WEIGHTS_DIR / "musicnn.safetensors",
+            embeds_by_default=True,
         ),
         ModelEntry("vit_b_16_mel", "worker.models.networks.vit", "1", published=(CCMUSIC, "vit_b_16_mel/save.pt")),
         ModelEntry("vgg19_bn_cqt", "worker.models.networks.vgg", "1", published=(CCMUSIC, "vgg19_bn_cqt/save.pt")),

@@ -10,6 +10,7 @@ import warnings
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from settings import GenremillError
 from worker.models import checkpoints, registry
 from worker.models.checkpoints import LABELS_KEY, Checkpoint, WeightsMismatchError
-from worker.models.interface import Labels, ModelModule
+from worker.models.interface import EmbeddingNetwork, Labels, ModelModule
 from worker.models.registry import ModelEntry
 
 WRAPPER_KEYS = ("state_dict", "model_state_dict", "model")  # Under one of them training scripts save the state dict.
@@ -26,6 +27,7 @@ DATA_PARALLEL_PREFIX = "module."  # torch.nn.DataParallel puts it before the nam
 SHA256 = re.compile(r"[0-9a-f]{64}")
 SHA256_DIGITS_SHOWN = 12  # In messages.
 NOISE_AMPLITUDE = 0.5  # Of the waveform that shows whether the network gives probabilities.
+SAME_WITHIN = 1e-4  # By which probabilities of the same noise may differ between two forward passes.
 STORED_FILE_MODE = 0o644  # All users may read stored weights. (Temporary files are for their owner alone.)
 
 
@@ -52,6 +54,7 @@ def import_weights(source: Path, name: str = "", labels: Path | None = None) -> 
     if broken_name:
         raise GenremillError(f"{source}: its parameter {broken_name} holds values that are no numbers; train it again")
     classes = _count_outputs(source, network, module.WINDOW)
+    _check_embeddings(source, entry.name, network, module.WINDOW)
     named_classes = _read_labels(labels) if labels else module.LABELS
     if len(named_classes) != classes:
         where = labels or f"the model {entry.name}"
@@ -109,17 +112,43 @@ def _to_stored_form(value: Tensor) -> Tensor:
     return value.float().contiguous() if value.is_floating_point() else value.contiguous()
 
 
+def _make_noise(window: int) -> Tensor:
+    """A window of noise, (1, window) float32: the same one each time."""
+    return torch.rand(1, window, generator=torch.Generator().manual_seed(0)) - NOISE_AMPLITUDE
+
+
 @torch.inference_mode()
 def _count_outputs(source: Path, network: nn.Module, window: int) -> int:
     """How many probabilities the network gives for a window. Raises GenremillError when they are no probabilities."""
-    noise = torch.rand(1, window, generator=torch.Generator().manual_seed(0)) - NOISE_AMPLITUDE
     try:
-        outputs: Tensor = network.float()(noise)
+        outputs: Tensor = network.float()(_make_noise(window))
     except Exception as error:
         raise GenremillError(f"{source}: the network fails on noise: {type(error).__name__}: {error}") from error
     if outputs.ndim != 2 or len(outputs) != 1 or not ((outputs >= 0) & (outputs <= 1)).all():
         raise GenremillError(f"{source}: the network gives no probabilities, but {tuple(outputs.shape)} other values")
     return outputs.shape[1]
+
+
+@torch.inference_mode()
+def _check_embeddings(source: Path, name: str, network: nn.Module, window: int) -> None:
+    """Raises GenremillError when the network offers embeddings, but does not give what it promises."""
+    size = checkpoints.offered_embedding_size(name, network)
+    if not size:
+        return
+    try:
+        probabilities, embeddings = cast(EmbeddingNetwork, network).forward_with_embedding(_make_noise(window))
+        are_the_same = torch.allclose(probabilities, network(_make_noise(window)), atol=SAME_WITHIN)
+        shape, are_numbers = tuple(embeddings.shape), bool(embeddings.isfinite().all())
+    except Exception as error:
+        raise GenremillError(
+            f"{source}: forward_with_embedding() fails on noise: {type(error).__name__}: {error}"
+        ) from error
+    if not are_the_same:
+        raise GenremillError(f"{source}: forward_with_embedding() gives other probabilities than forward()")
+    if shape != (1, size):
+        raise GenremillError(f"{source}: the embedding of a window has the shape {shape}, and should have (1, {size})")
+    if not are_numbers:
+        raise GenremillError(f"{source}: the embedding of noise holds values that are no numbers")
 
 
 def _read_labels(file: Path) -> Labels:

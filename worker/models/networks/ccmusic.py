@@ -39,19 +39,33 @@ def describe_features(kind: str, context_frames: int) -> dict[str, object]:
 class PictureNetwork(nn.Module):
     """A vision network that looks at the picture of a window's spectrogram.
 
-    Subclasses have logits(). spectrogram: a module from waveforms (batch, samples) to power (batch, bins, frames).
-    picture: draws spectrograms of so many bins. context_frames: frames of context before a window in its spectrogram.
+    Subclasses have encode(), apply_head() and embedding_size. spectrogram: a module from waveforms (batch, samples) to
+    power (batch, bins, frames). picture: draws spectrograms of so many bins. context_frames: frames of context before a
+    window in its spectrogram.
     """
 
     dtype = torch.float32  # Of the weights. The features are always computed in float32.
+    embedding_size: int  # Values of an embedding.
 
     def __init__(self, spectrogram: nn.Module, picture: SpectrogramImage, context_frames: int = 0) -> None:
         super().__init__()
         self.spectrogram, self.picture, self._context_frames = spectrogram, picture, context_frames
 
+    def encode(self, pictures: Tensor) -> Tensor:
+        """What the head gets of pictures (batch, 3, 224, 224) in [-1, 1], in the dtype of the weights."""
+        raise NotImplementedError
+
+    def apply_head(self, encoded: Tensor) -> Tensor:
+        """What encode() returned -> scores (batch, classes), in the dtype of the weights."""
+        raise NotImplementedError
+
+    def embedding(self, encoded: Tensor) -> Tensor:
+        """What encode() returned -> embeddings (batch, embedding_size): the same, unless a subclass has its own."""
+        return encoded
+
     def logits(self, pictures: Tensor) -> Tensor:
         """The scores (batch, classes) of pictures (batch, 3, 224, 224) in [-1, 1], in the dtype of the weights."""
-        raise NotImplementedError
+        return self.apply_head(self.encode(pictures))
 
     def cast_to(self, dtype: torch.dtype) -> torch.dtype:
         """Cast the weights; see worker.models.interface.CastingNetwork."""
@@ -85,10 +99,21 @@ class PictureNetwork(nn.Module):
         peaks: the power that is 0 dB in each window, (batch,). Where it is not given or NaN, it is the window's own
         greatest power.
         """
+        return self.apply_head(self._encode(waveform, lengths, peaks)).float().softmax(1)
+
+    def forward_with_embedding(
+        self, waveform: Tensor, lengths: Tensor | None = None, peaks: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What forward() returns, and the embeddings (batch, embedding_size) of the windows."""
+        encoded = self._encode(waveform, lengths, peaks)
+        return self.apply_head(encoded).float().softmax(1), self.embedding(encoded)
+
+    def _encode(self, waveform: Tensor, lengths: Tensor | None, peaks: Tensor | None) -> Tensor:
+        """What encode() makes of windows; for the arguments see forward()."""
         batch = len(waveform)
         lengths = torch.full((batch,), FRAMES, device=waveform.device) if lengths is None else lengths
         peaks = torch.full((batch,), torch.nan, device=waveform.device) if peaks is None else peaks
-        return self.logits(self.pictures(waveform, lengths, peaks).to(self.dtype)).float().softmax(1)
+        return self.encode(self.pictures(waveform, lengths, peaks).to(self.dtype))
 
 
 def published_head(inputs: int, classes: int) -> nn.Sequential:

@@ -121,7 +121,7 @@ class Block(nn.Module):
 
 
 class Musicnn(nn.Module):
-    """Waveforms (batch, WINDOW) float32 in [-1, 1] -> probabilities (batch, 50).
+    """Waveforms (batch, WINDOW) float32 in [-1, 1] -> probabilities (batch, 50). Embeddings: the layer before the last.
 
     channels: of each front end, in the order of FRONTEND_KERNELS.
     """
@@ -144,6 +144,7 @@ class Musicnn(nn.Module):
         self.frontend = nn.ModuleList(Frontend(count, *kernel) for count, kernel in kernels)
         self.mid = nn.ModuleList([Block(sum(channels), mid), Block(mid, mid), Block(mid, mid)])
         self.dense = nn.Linear(2 * (sum(channels) + 3 * mid), units)
+        self.embedding_size = units
         self.out = nn.Linear(units, len(TAGS))
 
     def cast_to(self, _dtype: torch.dtype) -> torch.dtype:
@@ -168,8 +169,11 @@ class Musicnn(nn.Module):
         power = self.mel(waveform)[..., :FRAMES].clamp(max=FLOAT16_MAX).half().float()
         return torch.log10(LOG_SCALE * power + 1).transpose(-1, -2)
 
-    def classify(self, patches: Tensor) -> Tensor:
-        """Log-mel patches (batch, FRAMES, MELS) -> probabilities (batch, 50)."""
+    def embed(self, patches: Tensor) -> Tensor:
+        """Log-mel patches (batch, FRAMES, MELS) -> the layer before the last, (batch, units) in the weights' dtype.
+
+        These are the original's dense units after relu. The batch norm behind them is folded into the last layer.
+        """
         x = (patches * self.scale + self.shift).unsqueeze(1).to(self.dtype)
         sign, scale, shift = self._scale_and_shift
         front = F.relu(torch.cat([branch(x) for branch in self.frontend], 1) * sign) * scale + shift
@@ -178,12 +182,25 @@ class Musicnn(nn.Module):
         third = self.mid[2](second) + second
         maps = torch.cat([front, first, second, third], 1)
         pooled = torch.cat([maps.amax(2), maps.mean(2)], 1)
-        probabilities: Tensor = self.out(F.relu(self.dense(pooled))).float().sigmoid()
+        return F.relu(self.dense(pooled))
+
+    def apply_head(self, embeddings: Tensor) -> Tensor:
+        """What embed() returned -> probabilities (batch, 50)."""
+        probabilities: Tensor = self.out(embeddings).float().sigmoid()
         return probabilities
+
+    def classify(self, patches: Tensor) -> Tensor:
+        """Log-mel patches (batch, FRAMES, MELS) -> probabilities (batch, 50)."""
+        return self.apply_head(self.embed(patches))
 
     def forward(self, waveform: Tensor) -> Tensor:
         """See the class."""
         return self.classify(self.features(waveform))
+
+    def forward_with_embedding(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """See worker.models.interface.EmbeddingNetwork."""
+        embeddings = self.embed(self.features(waveform))
+        return self.apply_head(embeddings), embeddings
 
 
 def build(state: dict[str, Tensor]) -> Musicnn:

@@ -40,7 +40,9 @@ FEATURES = describe_features("picture of constant-Q", CONTEXT_FRAMES) | {"bins":
 
 
 class Vgg(PictureNetwork):
-    """Windows -> probabilities, see PictureNetwork."""
+    """Windows -> probabilities, see PictureNetwork. Embeddings: the means of the last stage's channels."""
+
+    embedding_size = STAGES[-1][0]
 
     def __init__(self, classifier: nn.Module, spectrogram: nn.Module, picture: SpectrogramImage) -> None:
         super().__init__(spectrogram, picture, CONTEXT_FRAMES)
@@ -65,10 +67,19 @@ class Vgg(PictureNetwork):
         self.features = nn.Sequential(*folded)
         return super().cast_to(dtype)
 
-    def logits(self, pictures: Tensor) -> Tensor:
+    def encode(self, pictures: Tensor) -> Tensor:
+        """What the last stage leaves, (batch, 512, 7, 7), see PictureNetwork."""
+        encoded: Tensor = self.features(pictures)
+        return encoded
+
+    def apply_head(self, encoded: Tensor) -> Tensor:
         """See PictureNetwork."""
-        scores: Tensor = self.classifier(self.features(pictures).flatten(1))
+        scores: Tensor = self.classifier(encoded.flatten(1))
         return scores
+
+    def embedding(self, encoded: Tensor) -> Tensor:
+        """Each channel's mean over its 7 x 7 places, in float32: it has as many values whatever the head is."""
+        return encoded.mean((2, 3), dtype=torch.float32)
 
 
 class ConvolutionRelu(nn.Module):

@@ -91,7 +91,9 @@ class Encoder(nn.Module):
 
 
 class VisionTransformer(PictureNetwork):
-    """Windows -> probabilities, see PictureNetwork."""
+    """Windows -> probabilities, see PictureNetwork. Embeddings: the class token as the encoder leaves it."""
+
+    embedding_size = WIDTH
 
     def __init__(self, head: nn.Module, spectrogram: nn.Module, picture: SpectrogramImage) -> None:
         super().__init__(spectrogram, picture)
@@ -101,11 +103,16 @@ class VisionTransformer(PictureNetwork):
         self.heads = nn.Sequential()
         self.heads.add_module("head", head)
 
-    def logits(self, pictures: Tensor) -> Tensor:
-        """See PictureNetwork."""
+    def encode(self, pictures: Tensor) -> Tensor:
+        """The class tokens (batch, WIDTH) behind the encoder, see PictureNetwork."""
         patches = F.linear(cut_patches(pictures), self.conv_proj.weight.flatten(1), self.conv_proj.bias)
         tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches], 1)
-        scores: Tensor = self.heads(self.encoder(tokens)[:, 0])
+        encoded: Tensor = self.encoder(tokens)[:, 0]
+        return encoded
+
+    def apply_head(self, encoded: Tensor) -> Tensor:
+        """See PictureNetwork."""
+        scores: Tensor = self.heads(encoded)
         return scores
 
 
