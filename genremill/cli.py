@@ -6,7 +6,22 @@ import sys
 import typer
 
 from genremill import console
-from genremill.commands import bench, doctor, enqueue, gpu, models, reports, run, sample, worker
+from genremill.commands import (
+    bench,
+    db,
+    doctor,
+    enqueue,
+    errors,
+    genres,
+    gpu,
+    libraries,
+    models,
+    results,
+    run,
+    sample,
+    status,
+    worker,
+)
 
 app = typer.Typer(
     help="Genre probabilities on every track of a music collection.",
@@ -19,17 +34,19 @@ for command in (
     run.run,
     enqueue.enqueue,
     worker.worker,
-    reports.status,
-    reports.results,
-    reports.genres,
-    reports.errors,
+    status.status,
+    results.results,
+    genres.genres,
+    errors.errors,
     gpu.gpu,
     doctor.doctor,
     bench.bench,
     sample.sample,
 ):
     app.command()(command)
+app.add_typer(libraries.app, name="libraries")
 app.add_typer(models.app, name="models")
+app.add_typer(db.app, name="db")
 
 
 def main(*leading_arguments: str) -> None:

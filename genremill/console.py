@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -101,6 +102,13 @@ def print_table(
     for row in rows:
         table.add_row(*(escape(printable(cell)) for cell in row))
     out.print(table)
+
+
+def split_folder(paths: Sequence[str]) -> tuple[str, list[str]]:
+    """The folder that all of these files have in common, and their paths below it. In a table it is said once."""
+    folder = os.path.commonpath([Path(path).parent for path in paths]) if paths else ""
+    prefix = folder.rstrip("/") + "/"
+    return folder, [path.removeprefix(prefix) for path in paths]
 
 
 def say(message: str) -> None:

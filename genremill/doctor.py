@@ -6,8 +6,12 @@ import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
-from db.session import connect
+from sqlalchemy.engine import make_url
+
+from db.revisions import NoDatabaseError, OlderDatabaseError, address
+from db.session import connect_to_read
 from genremill.local_stack import find_redis_server
 from settings import GenremillError, Settings
 from worker.celery import check_broker
@@ -28,7 +32,7 @@ class Finding:
 
 
 def check_requirements(config: Settings) -> list[Finding]:
-    """Look for everything that a run needs. The data folder and the database are made where they are missing."""
+    """Look for everything that a run needs. Nothing is made: what a run makes itself need not be here yet."""
     checks: dict[str, Callable[[], str]] = {
         "Python": platform.python_version,
         "data folder": lambda: _check_data_folder(config),
@@ -51,16 +55,34 @@ def _run_check(what: str, check: Callable[[], str]) -> Finding:
 
 
 def _check_data_folder(config: Settings) -> str:
-    config.data_dir.mkdir(parents=True, exist_ok=True)
-    if not os.access(config.data_dir, os.W_OK):
-        raise GenremillError(f"{config.data_dir} cannot be written: see GENREMILL_DATA_DIR")
-    free_bytes = shutil.disk_usage(config.data_dir).free
-    return f"{config.data_dir}, {free_bytes / BYTES_PER_GIB:.1f} GiB free"
+    place = _find_writable_folder(config.data_dir, "GENREMILL_DATA_DIR")
+    free_bytes = shutil.disk_usage(place).free
+    made_later = "" if config.data_dir.exists() else ", made by the first run"
+    return f"{config.data_dir}{made_later}, {free_bytes / BYTES_PER_GIB:.1f} GiB free"
+
+
+def _find_writable_folder(folder: Path, setting: str) -> Path:
+    """The folder, or where it is to be made the first one above it that is there.
+
+    Raises GenremillError when that is no folder or cannot be written.
+    """
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise GenremillError(f"{folder} cannot be written: see {setting}")
+    return place
 
 
 def _check_database(config: Settings) -> str:
-    with closing(connect(config.database)) as database:
-        return database.address
+    try:
+        with closing(connect_to_read(config.database)) as database:
+            return database.address
+    except NoDatabaseError:
+        url = make_url(config.database)
+        if url.get_backend_name() == "sqlite":
+            _find_writable_folder(Path(url.database or "").parent, "GENREMILL_DATABASE_URL")
+        return f"{address(url)}, made by the first run"
+    except OlderDatabaseError as error:  # A run brings it up to date.
+        return str(error)
 
 
 def _check_broker(config: Settings) -> str:

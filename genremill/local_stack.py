@@ -54,7 +54,7 @@ def run(config: Settings, order: Order, progress: Progress, stay: bool = False) 
     Raises GenremillError for what a person can put right.
     """
     with locked(config.data_dir):
-        database = connect(config.database)
+        database = connect(config.database, progress.say)
         port = free_port(config.flower_address, config.flower_port)
         stack = Stack(config, port, config.data_dir / "logs", say=progress.say)
         try:

@@ -108,7 +108,7 @@ def make_noise(windows: int, samples: int, pinned: bool = False) -> Tensor:
 @torch.inference_mode()
 def _predict(model: Model, device: str, pcm: Tensor) -> Tensor:
     waveforms = pcm.to(device, non_blocking=True) * PCM_SCALE
-    return compute(model.network, waveforms, (), False).cpu()  # cpu() waits for the GPU.
+    return compute(model, waveforms, (), False).cpu()  # cpu() waits for the GPU.
 
 
 def _median_s(work: Callable[[], object]) -> float:

@@ -8,7 +8,7 @@ from genremill.commands.options import AsJson
 def doctor(as_json: AsJson = False) -> None:
     """Check that everything is here that a run needs.
 
-    Prints what a run would use, and exits with code 1 when something is missing. The database is made if it is new.
+    Prints what a run would use, and exits with code 1 when something is missing. Nothing is made or changed.
     """
     from genremill.doctor import check_requirements
 

@@ -22,7 +22,11 @@ def enqueue(
     ] = "",
     retry: Retry = False,
     follow: Annotated[
-        bool, typer.Option("--follow", help="stay until all tracks are done, and queue lost jobs again")
+        bool,
+        typer.Option(
+            "--follow",
+            help="stay until all tracks are done: fill the queue as it gets empty, and queue lost jobs again",
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="count the audio files and queue nothing")] = False,
     as_json: AsJson = False,
@@ -30,6 +34,7 @@ def enqueue(
     """Scan folders and queue their new tracks for workers.
 
     The workers run elsewhere: start them with `genremill worker`. Redis has to be running, see GENREMILL_BROKER_URL.
+    Without --follow it gets a message for each job at once, since nobody stays to send more of them later.
     """
     from worker.celery import QUEUES
 
@@ -49,10 +54,10 @@ def _scan_and_queue(order: "Order", stay: bool, as_json: bool) -> None:
     from producer.follow import follow
     from worker.celery import check_broker
 
-    database = connect(settings.load().database)
+    database = connect(settings.load().database, console.say)
     check_broker()
     with console.ProgressLine() as progress:
-        run_id = scan_and_queue(database, order, lambda scan: progress.show_scan(scan.seen))
+        run_id = scan_and_queue(database, order, lambda scan: progress.show_scan(scan.seen), followed=stay)
         if stay:
             for counts in follow(database, run_id, order):
                 progress.show_counts(counts)
@@ -67,6 +72,8 @@ def _scan_and_queue(order: "Order", stay: bool, as_json: bool) -> None:
 def _print_dry_run(order: "Order", as_json: bool) -> None:
     from producer.walk import Found, walk
 
+    for folder in order.gone:
+        raise settings.GenremillError(f"{folder} does not exist: nothing can be counted there")
     counts = {str(root): sum(isinstance(item, Found) for item in walk(root, order.exclude)) for root in order.roots}
     if as_json:
         console.print_json(counts)

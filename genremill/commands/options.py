@@ -31,6 +31,34 @@ Exclude = Annotated[
     ),
 ]
 Retry = Annotated[bool, typer.Option("--retry", help="analyse tracks again that failed before")]
+Limit = Annotated[int, typer.Option(metavar="NUMBER", help="rows at most; 0 means all of them")]
+PathPart = Annotated[
+    str,
+    typer.Option(
+        "--path",
+        metavar="TEXT",
+        help="only tracks whose path has this text in it; or a folder or file, by its absolute path",
+        show_default="all tracks",
+    ),
+]
+OnlyModel = Annotated[
+    str,
+    typer.Option("--model", metavar="NAME", help="only analyses by this model", show_default="each track's newest"),
+]
+OnlyCoverage = Annotated[
+    str,
+    typer.Option(
+        "--coverage",
+        metavar="regions|full",
+        help="only analyses with this coverage",
+        show_default="each track's newest",
+    ),
+]
+OnlyRun = Annotated[
+    int,
+    typer.Option("--run", metavar="NUMBER", help="only tracks that this run analysed", show_default="all runs"),
+]
+Kind = Annotated[str, typer.Option(metavar="KIND", help="genre, mood, era, instrument or voice")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON, for scripts")]
 DeviceName = Annotated[
     str,
@@ -62,21 +90,23 @@ def make_order(
 ) -> "Order":
     """The order that the options describe. An empty model or coverage means the one of the settings.
 
-    Raises GenremillError for a folder, a model or a coverage that does not exist.
+    Raises GenremillError for a model or a coverage that does not exist, and when none of the folders does.
     """
-    from producer.order import Order, check_roots
+    from producer.order import Order, check_roots, split_gone
     from worker.models import checkpoints
 
     config = settings.load()
     chosen_coverage = coverage or config.coverage
     if chosen_coverage not in ("regions", "full"):
         raise settings.GenremillError(f"there is no coverage {chosen_coverage!r}: use regions or full")
+    there, gone = split_gone(folders)
     return Order(
-        check_roots(folders),
+        check_roots(there),
         checkpoints.find_checkpoint(model or config.model),
         chosen_coverage,
         tuple(exclude or ()),
         config.job_tracks,
         queue,
         retry,
+        gone,
     )

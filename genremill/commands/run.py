@@ -22,13 +22,14 @@ from genremill.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from db.reports import ErrorRow, GenreRow, RunReport
+    from db.reports import ErrorRow, RunReport
+    from db.results import GenreRow
     from db.session import Database
     from producer.order import Order
 
 MAX_ERRORS = 20  # Failed tracks that the summary names. `genremill errors` lists them all.
 MAX_GENRES = 12  # Genres that the summary names. `genremill genres` lists them all.
-QUERY = "SELECT path, genre, probability FROM track_genre WHERE rank = 1 ORDER BY genre, probability DESC"
+QUERY = "SELECT path, genre, probability FROM track_best ORDER BY genre, probability DESC"
 
 
 class Summary(TypedDict):
@@ -75,33 +76,46 @@ def run(
 
 def _summarise(database: "Database", run_id: int, order: "Order") -> Summary:
     from db import reports
+    from db.filters import Filter
+    from db.results import count_genres
 
     roots = tuple(os.fsencode(root) for root in order.roots)
-    of_this_order = reports.Filter(roots=roots, model=order.checkpoint.name, coverage=order.coverage)
+    of_this_order = Filter(roots=roots, model=order.checkpoint.name, coverage=order.coverage)
     with database.read() as connection:
         return {
             "run": reports.read_run(connection, run_id),
-            "genres": reports.count_genres(connection, of_this_order),
-            "errors": reports.read_errors(connection, of_this_order),
+            "genres": count_genres(connection, of_this_order),
+            "errors": list(reports.read_errors(connection, of_this_order)),
             "database": str(database.file or database.address),
         }
 
 
 def _print_summary(summary: Summary, database: "Database") -> None:
-    from genremill.commands.reports import print_errors, print_genres
+    from genremill.commands.errors import print_errors
+    from genremill.commands.genres import print_genres
 
     counts = summary["run"].counts
-    genres = [genre for genre in summary["genres"] if genre["tracks"]]
-    print_genres("Genres (tracks by their first genre)", genres[:MAX_GENRES])
-    console.out.print()
+    if summary["genres"]:
+        print_genres("Tracks by their first genre", summary["genres"][:MAX_GENRES])
+        _print_rest(len(summary["genres"]) - MAX_GENRES, "genremill genres")
+        console.out.print()
     if summary["errors"]:
         print_errors(f"Failed: {len(summary['errors'])}", summary["errors"][:MAX_ERRORS])
+        _print_rest(len(summary["errors"]) - MAX_ERRORS, "genremill errors")
         console.out.print()
-    if counts.found == counts.skipped:
-        console.out.print("Nothing new: every track had been analysed before.")
+    if not counts.found:
+        console.out.print("No audio files were found.")
+    elif counts.found == counts.skipped:
+        console.out.print("Nothing new: each track that was found had been looked at before.")
     console.out.print(f"Tracks:   {console.format_counts(counts)}")
     _print_long_line(f"Database: {summary['database']}")
     _print_long_line(f"Query:    {query_command(database)}")
+
+
+def _print_rest(rows: int, command: str) -> None:
+    """Say how many rows a table leaves out, if any, and which command lists them."""
+    if rows > 0:
+        console.out.print(f"{rows} more: {command}")
 
 
 def query_command(database: "Database") -> str:

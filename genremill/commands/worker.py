@@ -19,7 +19,7 @@ def worker(device: DeviceName = "", amp: Amp = "") -> None:
 
     config = settings.override(device=device, amp=amp)
     check_broker()
-    connect(config.database).close()  # It is made, or migrated, before the workers use it.
+    connect(config.database, console.say).close()  # It is made, or migrated, before the workers use it.
     devices = choose_devices(config.device)
     if config.device != "cpu" and devices[0].torch_name == "cpu":
         console.say("no GPU: one worker on the CPU")

@@ -14,7 +14,7 @@ from av.audio.stream import AudioStream
 from mutagen import FileType
 from mutagen.easymp4 import EasyMP4
 from mutagen.flac import FLAC
-from mutagen.id3 import TALB, TCON, TIT2, TPE1, Encoding, Frame
+from mutagen.id3 import TALB, TCON, TDRC, TIT2, TPE1, TPE2, Encoding, Frame
 from mutagen.mp3 import EasyMP3
 from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
@@ -149,7 +149,8 @@ def write_blocks(
 ) -> None:
     """Write blocks (n, channels) to a tagged file, whole or not at all, with the default encoder or another one.
 
-    The tags are title, artist, album and genre; any may be missing. Raises ValueError for an unknown suffix.
+    The tags are title, artist, albumartist, album, date and genre; any may be missing. Raises ValueError for an unknown
+    suffix.
     """
     encoder = encoder or default_encoder(path.suffix, channels)
     with whole_file(path) as unfinished:
@@ -164,7 +165,9 @@ TAG_READERS: dict[str, Callable[[Path], FileType]] = {
     ".mp3": EasyMP3,
     ".m4a": EasyMP4,
 }
-WAV_TAGS: dict[str, Callable[..., Frame]] = {"title": TIT2, "artist": TPE1, "album": TALB, "genre": TCON}
+WAV_TAGS: dict[str, Callable[..., Frame]] = {
+    "title": TIT2, "artist": TPE1, "albumartist": TPE2, "album": TALB, "date": TDRC, "genre": TCON,
+}  # fmt: skip
 
 
 def write_tags(path: Path, tags: dict[str, str], suffix: str) -> None:
