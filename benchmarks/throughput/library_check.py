@@ -29,7 +29,7 @@ def check_tracks(paths: Sequence[Path], seconds: float, pool: Executor) -> None:
     for problem in pool.map(find_problem, checked, [seconds] * len(checked)):
         if problem:
             raise GenremillError(problem)
-    by_hash: dict[str, Path] = {}
+    by_hash: dict[int, Path] = {}
     for path, digest in zip(paths, pool.map(audio_hash, map(bytes, paths), chunksize=16), strict=True):
         if digest in by_hash:
             raise GenremillError(f"{path} and {by_hash[digest]} have the same audio: they would be analysed once")

@@ -16,9 +16,10 @@ from sqlalchemy import Connection, distinct, func, select
 
 import settings
 from benchmarks.processes import cpu_s_of, find_descendants
+from db.results import SCORE
 from db.runs import Counts
 from db.session import Database, connect
-from db.tables import Genre, Job, Prediction, Run, Score
+from db.tables import Genre, Job, Prediction, Run
 from db.types import now
 from genremill.local_stack import Stack, free_port
 from producer import enqueue
@@ -124,10 +125,10 @@ def _check_scores(connection: Connection, run_id: int, counts: Counts) -> None:
     """Raises RunFailedError unless every track has one score of each genre."""
     model_id = select(Run.model_id).where(Run.id == run_id).scalar_subquery()
     genres = connection.scalar(select(func.count()).select_from(Genre).where(Genre.model_id == model_id))
-    tracks = select(Prediction.track_id).where(Prediction.run_id == run_id)
-    scores, scored_tracks = connection.execute(
-        select(func.count(), func.count(distinct(Score.track_id))).where(Score.track_id.in_(tracks))
-    ).one()
+    predictions = select(Prediction.id).where(Prediction.run_id == run_id)
+    scored = SCORE.c.prediction_id
+    counted = select(func.count(), func.count(distinct(scored))).select_from(SCORE).where(scored.in_(predictions))
+    scores, scored_tracks = connection.execute(counted).one()
     if (scored_tracks, scores) != (counts.found, counts.found * genres):
         raise RunFailedError(f"{scores} scores of {scored_tracks} tracks, not {genres} of each of {counts.found}")
 

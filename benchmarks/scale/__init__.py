@@ -1,0 +1,1 @@
+"""How large does the database get, and how long do its views take, with very many tracks?"""
