@@ -136,11 +136,13 @@ def test_a_model_of_ones_own_is_used_like_the_others(person, music):
     assert "fetch vit_b_16_mel" in listed["vit_b_16_mel"]["missing"]
     assert person.analyse(str(music), "--model", "tiny")["done"] == len(TRACKS)
     assert "model" not in person.run("genres")
+    of_tiny = person.read_json("genres")
+    assert {row["model"] for row in of_tiny} == {"tiny"}
     assert person.analyse(str(music))["done"] == len(TRACKS)
-    for table in (person.run("genres"), person.run("results")):
-        assert "model" in table
-        assert "tiny" in table
-        assert "musicnn" in table
+    assert {row["model"] for row in person.read_json("genres")} == {"musicnn"}  # A track's newest analysis counts.
+    assert person.read_json("genres", "--model", "tiny") == of_tiny
+    first = json.loads(person.run("results", "--format", "json", "--top", "1", "--model", "tiny"))
+    assert [row["model"] for row in first] == ["tiny"] * len(TRACKS)
     rows = person.query("SELECT path, sum(probability), count(*) FROM track_tag WHERE model = 'tiny' GROUP BY path")
     assert len(rows) == len(TRACKS)
     assert all(total == pytest.approx(1) and count == 3 for _, total, count in rows)

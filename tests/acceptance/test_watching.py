@@ -62,7 +62,7 @@ def test_a_job_tells_its_progress_only_when_it_has_changed(tmp_path, redis_url, 
         person.run("enqueue", str(library))
         wait_until(lambda: person.read_json("status")[0]["finished_at"], timeout_s=60)
         jobs = person.query("SELECT id, tracks FROM job")
-        last_results = {job_id: f"{tracks}/{tracks}" for job_id, tracks in jobs}
+        last_results = {str(job_id): f"{tracks}/{tracks}" for job_id, tracks in jobs}
         wait_until(lambda: {job_id: told[-1] for job_id, told in results.items()} == last_results, timeout_s=10)
     assert all(told[0].startswith("0/") for told in results.values())
     assert all(earlier != later for told in results.values() for earlier, later in pairwise(told))

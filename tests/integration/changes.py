@@ -8,7 +8,12 @@ from sqlalchemy import select
 from db.session import Database
 from db.tables import Base
 
-Rows = dict[tuple[object, ...], dict[str, object]]  # By table and primary key; a row by the names of its columns.
+# By table and key; a row by the names of its columns. A prediction is found by its track, model and coverage.
+Rows = dict[tuple[object, ...], dict[str, object]]
+KEYS = {
+    "prediction": ("track_id", "model_id", "coverage")
+}  # Of tables whose rows tests know by something else than id.
+SCORES = "SELECT track_id, model_id, coverage, genre_id, probability, rank FROM score"
 
 
 @contextmanager
@@ -32,6 +37,8 @@ def read_all(database: Database) -> Rows:
     with database.read() as connection:
         for table in Base.metadata.sorted_tables:
             for row in connection.execute(select(table)).mappings():
-                key = tuple(row[column.name] for column in table.primary_key)
+                key = tuple(row[name] for name in KEYS.get(table.name, table.primary_key.columns.keys()))
                 rows[table.name, *key] = dict(row)
+        for *key, probability, rank in connection.exec_driver_sql(SCORES):
+            rows["score", *key] = {"probability": probability, "rank": rank}
     return rows

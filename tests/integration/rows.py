@@ -1,24 +1,38 @@
 """Rows to begin with: a library, tracks, a planned run, jobs."""
 
 from collections.abc import Sequence
+from zlib import crc32
 
-from db import jobs, models, plans, runs, tracks
+from db import duplicates, jobs, models, pages, pending, runs, tracks
+from db.duplicates import DuplicateCandidate
 from db.jobs import ClaimedJob
 from db.outcomes import Outcome, record_outcomes
+from db.parts import Part
 from db.session import Database
 from db.tracks import TrackFacts
 from db.types import now
+from producer.plan import plan_tracks
 
 GENRES = (("rock", "genre"), ("jazz", "genre"), ("happy", "mood"))
 
 
-def put_tracks(database: Database, hashes: Sequence[str | None], root: bytes = b"/music") -> int:
+def put_tracks(database: Database, hashes: Sequence[int | str | None], root: bytes = b"/music") -> int:
     """A library with a track for each of these hashes. Returns its id."""
-    facts = [TrackFacts(b"%03d.mp3" % index, 1, 1, hash_, duration_s=240.0) for index, hash_ in enumerate(hashes)]
+    facts = [
+        TrackFacts(b"%03d.mp3" % index, 1, 1, hash_number(hash_), duration_s=240.0)
+        for index, hash_ in enumerate(hashes)
+    ]
     with database.write() as connection:
         library_id = tracks.put_library(connection, root)
         tracks.insert_tracks(connection, library_id, facts, now())
     return library_id
+
+
+def hash_number(name: int | str | None) -> int | None:
+    """An audio hash: the number itself, or one for a name, such as "a"."""
+    if not isinstance(name, str):
+        return name
+    return crc32(name.encode()) if len(name) > 1 else ord(name)
 
 
 def plan(
@@ -32,19 +46,37 @@ def plan(
     """A planned run. Returns its id."""
     with database.write() as connection:
         model_id = models.put_model(connection, model, "1", weights)
-        run_id = runs.open_run(connection, model_id, coverage, library_ids, now())
-        plans.plan_run(connection, run_id, retry)
+        run_id = runs.open_run(connection, model_id, coverage, [Part(id) for id in library_ids], now())
+    plan_tracks(database, run_id, retry)
     return run_id
 
 
-def put_job(database: Database, run_id: int) -> str:
+def find_duplicates(database: Database, run_id: int) -> list[DuplicateCandidate]:
+    """The candidates for copies among the pending tracks of a run, as it is planned by now."""
+    found = []
+    with database.read() as connection:
+        analysis = pages.read_analysis(connection, run_id)
+        for part in pages.read_parts(connection, run_id):
+            page, _ = pages.count_next_page(connection, analysis, part, "", 1000)
+            found += duplicates.find_duplicate_candidates(connection, analysis, page)
+    return found
+
+
+def mark_duplicates(database: Database, run_id: int, candidates: Sequence[DuplicateCandidate]) -> None:
+    """Let their leaders stand for these tracks, whose files are not compared."""
+    with database.write() as connection:
+        analysis = pages.read_analysis(connection, run_id)
+        duplicates.mark_duplicates(connection, analysis, candidates, now())
+
+
+def put_job(database: Database, run_id: int) -> int:
     """A job of all that is pending. Returns its id."""
     with database.write() as connection:
-        pending = jobs.read_pending_tracks(connection, run_id, 1000)
-        return jobs.insert_job(connection, run_id, [track.id for track in pending], 100.0, "bulk", now())
+        ids = [track.prediction_id for track in pending.lock_pending_tracks(connection, run_id, 1000)]
+        return pending.insert_job(connection, run_id, ids, 100.0, "bulk", now())
 
 
-def claim(database: Database, job_id: str, worker: str = "a", lease_s: float = 60) -> ClaimedJob | None:
+def claim(database: Database, job_id: int, worker: str = "a", lease_s: float = 60) -> ClaimedJob | None:
     """The job, for this worker."""
     with database.write() as connection:
         return jobs.claim_job(connection, job_id, worker, lease_s, now())

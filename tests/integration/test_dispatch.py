@@ -1,11 +1,16 @@
 """From pending tracks to jobs on the queue, and from folders to there."""
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import pytest
 
+from db.parts import Part
 from producer.dispatch import MAX_FAST_TRACKS, choose_queue, dispatch
-from producer.enqueue import HEAD_START_FILES, enqueue
+from producer.enqueue import HEAD_START_FILES, HeadStart, enqueue
+from producer.messages import read_job_ids
 from producer.order import Order
-from producer.reconcile import read_job_ids
+from producer.scan import Scan
 from settings import GenremillError
 from tests.integration.rows import counts, plan, put_tracks, rows
 from worker.models.checkpoints import find_checkpoint
@@ -84,6 +89,22 @@ def test_a_broker_that_dies_does_not_end_a_first_scan(database, broker, library,
     assert counts(database, run_id) == {"found": HEAD_START_FILES + 8, "queued": HEAD_START_FILES + 8}
 
 
+@pytest.mark.parametrize("followed", [True, False])
+def test_a_first_scan_fills_the_queue_while_it_goes_on(database, broker, library, followed):
+    """All messages are gone when the scan has found one more file."""
+    library_id = put_tracks(database, list(range(HEAD_START_FILES)))
+    head_start = HeadStart(database, order(library), [Part(library_id)], followed=followed)
+    head_start.update(Scan(Part(library_id), seen=HEAD_START_FILES))
+    sent = read_job_ids()
+    assert len(sent) == 2
+    broker.flushall()
+    head_start.update(Scan(Part(library_id), seen=HEAD_START_FILES + 1))
+    assert read_job_ids() == (sent if followed else set())
+    broker.flushall()
+    head_start.update(Scan(Part(library_id), seen=HEAD_START_FILES + 2))
+    assert read_job_ids() == set()  # So soon nobody looks again.
+
+
 def test_the_queue_is_the_one_that_was_asked_for_or_suits_the_number_of_tracks(tmp_path):
     assert choose_queue(order(tmp_path), MAX_FAST_TRACKS) == "fast"
     assert choose_queue(order(tmp_path), MAX_FAST_TRACKS + 1) == "bulk"
@@ -93,7 +114,7 @@ def test_the_queue_is_the_one_that_was_asked_for_or_suits_the_number_of_tracks(t
 
 def planned(database, count: int) -> int:
     """A run of so many tracks."""
-    return plan(database, put_tracks(database, [str(number) for number in range(count)]))
+    return plan(database, put_tracks(database, list(range(count))))
 
 
 @pytest.mark.parametrize("page_tracks", [3, 4, 7, 8, 100])
@@ -106,6 +127,15 @@ def test_all_pending_tracks_are_put_into_jobs_page_by_page(database, broker, tmp
     assert read_job_ids() == {row[0] for row in rows(database, "SELECT id FROM job")}
     assert dispatch(database, run_id, order(tmp_path)) == 0
     assert len(read_job_ids()) == count
+
+
+def test_producers_that_queue_at_once_put_each_track_into_one_job(database, broker, tmp_path):
+    run_id = planned(database, 100)
+    with ThreadPoolExecutor(3) as pool:
+        made = list(pool.map(lambda _: dispatch(database, run_id, order(tmp_path), page_tracks=7), range(3)))
+    assert counts(database, run_id) == {"found": 100, "queued": 100}
+    assert rows(database, "SELECT count(*), sum(tracks) FROM job") == [(sum(made), 100)]
+    assert rows(database, "SELECT count(DISTINCT job_id) FROM prediction") == [(sum(made),)]
 
 
 def test_all_pages_of_a_large_order_go_into_one_queue(database, broker, tmp_path):
@@ -121,6 +151,13 @@ def test_jobs_have_the_size_the_cost_and_the_queue_that_were_asked_for(database,
     assert rows(database, "SELECT DISTINCT tracks, round(audio_s), queue, status FROM job") == [
         (10, 392.0, "fast", "queued")
     ]
+
+
+def test_a_page_of_a_large_order_is_not_shared_out(database, broker, tmp_path):
+    """There are more pages, and so jobs enough. The last page is divided into smaller jobs."""
+    large = replace(order(tmp_path), job_tracks=60)
+    assert dispatch(database, planned(database, 160), large, min_jobs=2, page_tracks=100) == 4
+    assert rows(database, "SELECT tracks FROM job ORDER BY id") == [(60,), (40,), (30,), (30,)]
 
 
 def count_queued_while_scanning(database, tmp_path, *sizes: int) -> list[int]:

@@ -5,12 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from db import jobs, lost_jobs
+from db import jobs, lost_jobs, pending
 from db.outcomes import record_outcomes
 from db.types import now
 from tests.integration.changes import changes
 from tests.integration.rows import claim, finish, outcomes, plan, record, rows
 from tests.integration.world import QUEUED, REQUEUED_JOB, of_predictions
+
+PREDICTION_1 = "SELECT id FROM prediction WHERE track_id = 1 AND model_id = 1 AND coverage = 'regions'"
 
 
 def test_a_new_job(world):
@@ -18,10 +20,10 @@ def test_a_new_job(world):
         connection.exec_driver_sql("UPDATE prediction SET status = 'pending' WHERE NOT track_id = 2")
     moment = now()
     with changes(world.database) as changed, world.database.write() as connection:
-        job_id = jobs.insert_job(connection, world.run, [1, 2, 3], 12.5, "fast", moment)
+        job_id = pending.insert_job(connection, world.run, [1, 3], 12.5, "fast", moment)
     head = {name: value for name, value in changed.pop(("job", job_id)).items() if value is not None}
     assert head == {
-        "id": job_id, "run_id": world.run, "queue": "fast", "status": "queued", "tracks": 3, "audio_s": 12.5,
+        "id": job_id, "run_id": world.run, "queue": "fast", "status": "queued", "tracks": 2, "audio_s": 12.5,
         "attempts": 0, "queued_at": moment,
     }  # fmt: skip
     assert changed == of_predictions({"status": "queued", "job_id": job_id}, 1, 3)
@@ -32,15 +34,17 @@ def test_which_tracks_are_pending(world):
         connection.exec_driver_sql("UPDATE prediction SET status = 'pending' WHERE NOT track_id = 2")
         connection.exec_driver_sql("UPDATE track SET duration_s = id")
     with world.database.read() as connection:
-        pending = jobs.read_pending_tracks(connection, world.run, 10)
-        assert [(track.id, track.duration_s) for track in pending] == [(1, 1.0), (3, 3.0), (4, 4.0)]
-        assert [track.id for track in jobs.read_pending_tracks(connection, world.run, 2)] == [1, 3]
+        tracks = pending.lock_pending_tracks(connection, world.run, 10)
+        assert {(track.prediction_id, track.duration_s) for track in tracks} == {(1, 1.0), (3, 3.0), (4, 4.0)}
+        assert len(pending.lock_pending_tracks(connection, world.run, 2)) == 2
 
 
 def test_which_jobs_are_queued(world):
     claim(world.database, world.job)
     with world.database.read() as connection:
-        assert jobs.read_queued_jobs(connection) == dict.fromkeys(world.other_jobs, "bulk")
+        assert pending.read_queued_jobs(connection, "bulk", 10) == sorted(world.other_jobs)
+        assert pending.read_queued_jobs(connection, "bulk", 2) == sorted(world.other_jobs)[:2]
+        assert pending.read_queued_jobs(connection, "fast", 10) == []
 
 
 def test_a_claim(world):
@@ -95,7 +99,7 @@ def test_a_renewed_lease(world):
     assert changed == {("job", world.job): {"lease_until": moment + timedelta(seconds=300)}}
 
 
-@pytest.mark.parametrize("lost", [{"worker": "z"}, {"attempt": 2}, {"attempt": 0}, {"id": "none"}])
+@pytest.mark.parametrize("lost", [{"worker": "z"}, {"attempt": 2}, {"attempt": 0}, {"id": -1}])
 def test_a_job_that_is_held_by_another_worker_or_another_attempt_is_not_touched(world, lost):
     job = replace(world.claim_all(), **lost)
     with changes(world.database) as changed, world.database.write() as connection:
@@ -141,11 +145,14 @@ def test_an_outcome(world):
     with changes(world.database) as changed, world.database.write() as connection:
         assert record_outcomes(connection, entries[:1], moment) == 1
     end = {"status": "done", "windows": 9, "device": "cpu", "amp": False, "elapsed_ms": 1.0, "finished_at": moment}
+    end |= {"is_newest": True, "first_genre_id": 1, "first_probability": 0.5}
     assert changed.pop(("prediction", 1, 1, "regions")) == end
-    scores = {key[1:4]: values["probability"] for key, values in changed.items() if key[4] == 1}
-    assert scores == {(1, 1, "regions"): 0.5}
-    assert {key[:4] for key in changed} == {("score", 1, 1, "regions")}
-    assert len(changed) == 3
+    key = ("score", 1, 1, "regions")
+    assert changed == {
+        (*key, 1): {"probability": 0.5, "rank": 1},  # rock and jazz are genres
+        (*key, 2): {"probability": 0.25, "rank": 2},
+        (*key, 3): {"probability": 0.125, "rank": 1},  # happy is a mood
+    }
 
 
 def test_an_outcome_that_is_an_error(world):
@@ -156,29 +163,37 @@ def test_an_outcome_that_is_an_error(world):
     assert changed == of_predictions({**end, "windows": 9, "device": "cpu", "amp": False, "elapsed_ms": 1.0}, 2)
 
 
-def test_scores_of_an_earlier_analysis_are_replaced_and_those_of_others_stay(world):
+def test_what_an_earlier_analysis_has_stored_goes_when_the_track_is_planned_anew_and_that_of_others_stays(world):
     for job_id in (world.job, *world.other_jobs):
         job = claim(world.database, job_id)
-        record(world.database, outcomes(world.database, job))
+        record(world.database, [replace(entry, embedding=b"1234") for entry in outcomes(world.database, job)])
         finish(world.database, job)
+    (prediction_id,) = rows(world.database, PREDICTION_1)[0]
     with world.database.write() as connection:
-        connection.exec_driver_sql("UPDATE track SET audio_hash = 'new' WHERE id = 1")
-    again = plan(world.database, 1)
+        connection.exec_driver_sql("UPDATE track SET audio_hash = 99 WHERE id = 1")
+    with changes(world.database) as changed:
+        again = plan(world.database, 1)
+    key = ("score", 1, 1, "regions")
+    gone = {name for name, values in changed.items() if values == {}}
+    assert gone == {(*key, 1), (*key, 2), (*key, 3), ("embedding", prediction_id)}
+    assert changed["prediction", *key[1:]].items() >= {"status": "pending", "first_genre_id": None}.items()
     with world.database.write() as connection:
-        job_id = jobs.insert_job(connection, again, [1], 10.0, "bulk", now())
+        job_id = pending.insert_job(connection, again, [prediction_id], 10.0, "bulk", now())
     job = claim(world.database, job_id)
     (outcome,) = outcomes(world.database, job, 0.75)
     outcome = replace(outcome, genre_ids=outcome.genre_ids[:1], probabilities=outcome.probabilities[:1])
     with changes(world.database) as changed:
         assert record(world.database, [outcome]) == 1
     changed.pop(("prediction", 1, 1, "regions"))
-    assert {key[:4] for key in changed} == {("score", 1, 1, "regions")}
-    assert sorted(map(len, changed.values())) == [0, 0, 1]  # Two scores are gone, and one has another value.
+    assert changed == {
+        (*key, 1): {"probability": 0.75, "rank": 1},
+        ("prediction", 1, 2, "regions"): {"is_newest": False},  # It was stored last until now.
+    }
 
 
 def test_an_outcome_without_a_probability_for_each_genre_is_refused(world):
     entry = outcomes(world.database, world.claim_all())[0]
-    with changes(world.database) as changed, pytest.raises(ValueError, match="shorter"):
+    with changes(world.database) as changed, pytest.raises(ValueError, match="2 probabilities for 3 genres"):
         record(world.database, [replace(entry, probabilities=entry.probabilities[1:])])
     assert changed == {}
 
@@ -196,7 +211,10 @@ def test_an_outcome_of_a_track_that_is_in_another_running_job_is_left_out(world)
 def test_duplicates_of_a_track_that_fails(world):
     """Tracks 3 and 5 are duplicates of track 1, in all analyses and in two runs; track 6 is one of track 2."""
     entries = outcomes(world.database, world.claim_all(), error="silent")
-    duplicate = "UPDATE prediction SET status = 'duplicate', duplicate_of = {} WHERE track_id = {}"
+    duplicate = (
+        "UPDATE prediction SET status = 'duplicate', duplicate_of = {0}, "
+        "audio_hash = (SELECT audio_hash FROM track WHERE id = {0}) WHERE track_id = {1}"
+    )
     with world.database.write() as connection:
         for original, copy in ((1, 3), (1, 5), (2, 6)):
             connection.exec_driver_sql(duplicate.format(original, copy))

@@ -7,10 +7,23 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from db import jobs, lost_jobs, models, plans, runs
+from db import jobs, lost_jobs, models, pending, runs
 from db.outcomes import record_outcomes
 from db.types import now
-from tests.integration.rows import analyse, claim, counts, finish, outcomes, plan, put_job, put_tracks, record, rows
+from tests.integration.rows import (
+    analyse,
+    claim,
+    counts,
+    find_duplicates,
+    finish,
+    mark_duplicates,
+    outcomes,
+    plan,
+    put_job,
+    put_tracks,
+    record,
+    rows,
+)
 
 
 @pytest.fixture
@@ -73,12 +86,6 @@ def test_two_outcomes_of_one_track_in_one_batch(database, job_id):
     assert record(database, [*entries, *entries]) == 4
 
 
-def test_scores_need_a_prediction(database, job_id):
-    claim(database, job_id)
-    with pytest.raises(IntegrityError), database.write() as connection:
-        connection.exec_driver_sql("INSERT INTO score VALUES (999, 1, 'regions', 1, 0.5)")
-
-
 def test_handing_back_is_not_an_attempt(database, run_id, job_id):
     job = claim(database, job_id)
     record(database, outcomes(database, job)[:1])
@@ -94,7 +101,7 @@ def test_a_new_worker_takes_back_what_its_name_held(database, run_id, job_id):
     with database.write() as connection:
         assert lost_jobs.take_back_worker_jobs(connection, "b", now()) == []
         assert lost_jobs.take_back_worker_jobs(connection, "a", now()) == [job_id]
-        assert jobs.read_queued_jobs(connection) == {job_id: "bulk"}
+        assert pending.read_queued_jobs(connection, "bulk", 10) == [job_id]
     assert counts(database, run_id) == {"found": 4, "queued": 4}
 
 
@@ -125,9 +132,8 @@ def test_a_job_that_is_lost_twice_is_split_and_the_killer_quarantined(database, 
 
 def test_a_failed_original_frees_its_duplicates(database):
     run_id = plan(database, put_tracks(database, ["same", "same"]))
-    with database.write() as connection:
-        (duplicate,) = plans.find_duplicate_candidates(connection, run_id)
-        plans.mark_duplicates(connection, run_id, [duplicate])
+    (duplicate,) = find_duplicates(database, run_id)
+    mark_duplicates(database, run_id, [duplicate])
     assert counts(database, run_id) == {"found": 2, "pending": 1, "duplicate": 1}
     analyse(database, run_id, error="missing")
     assert counts(database, run_id) == {"found": 2, "failed": 1, "pending": 1}
@@ -216,13 +222,13 @@ def test_a_split_leaves_other_predictions_of_its_tracks_alone(database, run_id):
 
 
 def test_a_job_that_is_unknown_is_not_claimed(database, job_id):
-    assert claim(database, "no such job") is None
+    assert claim(database, 99) is None
 
 
 def test_the_database_refuses_what_cannot_be(database, job_id):
     for statement in (
         "UPDATE prediction SET track_id = 99",
-        "UPDATE prediction SET job_id = 'none'",
+        "UPDATE prediction SET job_id = 99",
         "UPDATE prediction SET status = 'lost'",
         "UPDATE prediction SET coverage = 'half'",
         "UPDATE job SET status = 'lost'",
@@ -236,8 +242,8 @@ def test_a_run_that_was_closed_with_duplicates_is_open_again_when_their_original
     first = plan(database, put_tracks(database, ["x"], b"/one"))
     job = claim(database, put_job(database, first))
     second = plan(database, put_tracks(database, ["x"], b"/two"))
+    mark_duplicates(database, second, find_duplicates(database, second))
     with database.write() as connection:
-        plans.mark_duplicates(connection, second, plans.find_duplicate_candidates(connection, second))
         runs.finish_runs(connection, now())
     assert counts(database, second) == {"found": 1, "duplicate": 1}
     record(database, outcomes(database, job, error="undecodable"))
@@ -259,7 +265,7 @@ def test_writing_outcomes_does_not_read_whole_tables(database, job_id):
         sqlite.set_trace_callback(None)
     written = [sql for sql in statements if sql.startswith(("SELECT", "UPDATE", "DELETE"))]
     steps = [step for sql in written for *_, step in rows(database, f"EXPLAIN QUERY PLAN {sql.replace('%', '%%')}")]
-    assert any("score" in step for step in steps)
+    assert any("prediction" in step for step in steps)
     assert not [step for step in steps if step.startswith("SCAN")]
 
 

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
-from db import jobs, lost_jobs
+from db import lost_jobs, pending
 from db.types import now
 from tests.integration.changes import changes
 from tests.integration.rows import claim, finish, outcomes, plan, record, rows
@@ -94,13 +94,13 @@ def test_a_split_job_goes_to_the_run_that_wants_its_tracks_now(world):
     assert rows(world.database, f"SELECT DISTINCT status FROM prediction WHERE run_id = {both}") == [("queued",)]
 
 
-def put_single_job(world: World) -> str:
+def put_single_job(world: World) -> int:
     """Make a job of track 1 alone, in the place of the one that it was in. Returns its id."""
     with world.database.write() as connection:
         connection.exec_driver_sql(
             "UPDATE prediction SET status = 'pending' WHERE track_id = 1 AND model_id = 1 AND coverage = 'regions'"
         )
-        return jobs.insert_job(connection, world.run, [1], 10.0, "bulk", now())
+        return pending.insert_job(connection, world.run, [1], 10.0, "bulk", now())
 
 
 def test_a_track_that_is_quarantined(world):

@@ -5,33 +5,25 @@ import sys
 import time
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 
-from db import session
 from db.session import connect
 from db.tables import Base
 from settings import GenremillError
 
+SCORES = {  # What migrations make in one kind of database only, so that db.tables does not declare it.
+    "sqlite": {("table", "score_row")},
+    "postgresql": {("column", "probabilities"), ("column", "ranks")},
+}
+
 
 def test_the_migrations_make_the_declared_tables(database):
     with database.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
-
-
-def test_down_and_up_again(database, database_url):
-    config = Config()
-    config.set_main_option("script_location", session.__file__.replace("session.py", "migrations"))
-    with database.write() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
-    with database.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) != []
-    connect(database_url).close()
-    with database.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        kept = SCORES[connection.dialect.name]
+        options = {"include_object": lambda item, name, kind, reflected, other: (kind, name) not in kept}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, Base.metadata) == []
 
 
 def test_many_start_on_an_empty_database_at_once(database_url):
@@ -53,7 +45,7 @@ def test_sqlite_is_set_up(tmp_path):
 
 BUSY_WRITER = """
 import sys, threading, time
-from db import session
+from db import revisions
 from db.session import connect
 
 database = connect(sys.argv[1])
@@ -123,10 +115,3 @@ def test_a_file_that_is_no_database(tmp_path):
     with pytest.raises(GenremillError, match="GENREMILL_DATABASE_URL"):
         connect(f"sqlite:///{tmp_path}/music.db")
     assert (tmp_path / "music.db").read_bytes() == b"no database" * 1000
-
-
-def test_a_database_of_a_later_genremill(database, database_url):
-    with database.write() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(GenremillError, match=r"made by another genremill.*GENREMILL_DATABASE_URL"):
-        connect(database_url)

@@ -2,10 +2,13 @@
 
 import pytest
 
-from db import models, plans, runs
+from db import models, runs
+from db.duplicates import DuplicateCandidate
+from db.parts import Part
 from db.types import now
+from producer.plan import plan_tracks
 from tests.integration.changes import changes
-from tests.integration.rows import counts, plan, rows
+from tests.integration.rows import counts, find_duplicates, mark_duplicates, plan, rows
 from tests.integration.world import of_predictions
 
 
@@ -36,10 +39,10 @@ def test_a_model_is_its_name_its_version_and_its_weights(world, other):
 def test_a_new_run(world):
     moment = now()
     with changes(world.database) as changed, world.database.write() as connection:
-        run_id = runs.open_run(connection, 1, "regions", [2, 1], moment)
+        run_id = runs.open_run(connection, 1, "regions", [Part(2), Part(1)], moment)
     row = {"model_id": 1, "coverage": "regions", "found": 0, "skipped": 0, "handed_over": 0, "started_at": moment}
     assert changed.pop(("run", run_id)) == {"id": run_id, **row, "finished_at": None}
-    assert set(changed) == {("run_library", run_id, 1), ("run_library", run_id, 2)}
+    assert set(changed) == {("run_library", run_id, 1, b""), ("run_library", run_id, 2, b"")}
 
 
 def test_a_plan_leaves_other_analyses_alone(world):
@@ -47,28 +50,28 @@ def test_a_plan_leaves_other_analyses_alone(world):
     with world.database.write() as connection:
         connection.exec_driver_sql("UPDATE prediction SET status = 'done'")
         connection.exec_driver_sql("UPDATE prediction SET status = 'failed' WHERE track_id = 2")
-        connection.exec_driver_sql("UPDATE track SET audio_hash = 'new' WHERE id = 1")
-    with changes(world.database) as changed, world.database.write() as connection:
-        plans.plan_run(connection, world.run)
-    assert changed == of_predictions({"status": "pending", "job_id": None, "audio_hash": "new"}, 1)
+        connection.exec_driver_sql("UPDATE track SET audio_hash = 99 WHERE id = 1")
+    with changes(world.database) as changed:
+        plan_tracks(world.database, world.run)
+    assert changed == of_predictions({"status": "pending", "job_id": None, "audio_hash": 99}, 1)
 
 
 def test_a_pending_prediction_is_about_the_audio_that_the_file_has_when_it_is_planned(world):
     with world.database.write() as connection:
         connection.exec_driver_sql("UPDATE prediction SET status = 'pending' WHERE track_id = 1")
-        connection.exec_driver_sql("UPDATE track SET audio_hash = 'new' WHERE id < 3")
-    with changes(world.database) as changed, world.database.write() as connection:
-        plans.plan_run(connection, world.run)
-    assert changed == of_predictions({"audio_hash": "new"}, 1)  # Track 2 is in a job, which has begun with the old one.
+        connection.exec_driver_sql("UPDATE track SET audio_hash = 99 WHERE id < 3")
+    with changes(world.database) as changed:
+        plan_tracks(world.database, world.run)
+    assert changed == of_predictions({"audio_hash": 99}, 1)  # Track 2 is in a job, which has begun with the old one.
 
 
 def test_a_plan_takes_open_tracks_of_its_own_analysis_from_other_runs(world):
     with changes(world.database) as changed:
         both = plan(world.database, 1, 2)
-    other_run = rows(world.database, f"SELECT run_id FROM job WHERE id = '{world.other_library_job}'")[0][0]
+    other_run = rows(world.database, f"SELECT run_id FROM job WHERE id = {world.other_library_job}")[0][0]
     assert changed.pop(("run", both))["found"] == 6
     handed_over = {("run", world.run): {"handed_over": 4}, ("run", other_run): {"handed_over": 2}}
-    libraries = {("run_library", both, id): {"run_id": both, "library_id": id} for id in (1, 2)}
+    libraries = {("run_library", both, id, b""): {"run_id": both, "library_id": id, "path": b""} for id in (1, 2)}
     assert changed == {**of_predictions({"run_id": both}, 1, 2, 3, 4, 5, 6), **handed_over, **libraries}
 
 
@@ -78,8 +81,8 @@ def test_a_plan_makes_retried_tracks_pending_and_those_of_others_stay_failed(wor
         connection.exec_driver_sql("UPDATE prediction SET status = 'done'")
         for status, track_id in (("failed", 1), ("quarantined", 2), ("failed", 5)):
             connection.exec_driver_sql(failed.format(status, track_id))
-    with changes(world.database) as changed, world.database.write() as connection:
-        plans.plan_run(connection, world.run, retry=True)
+    with changes(world.database) as changed:
+        plan_tracks(world.database, world.run, retry=True)
     reset = {"status": "pending", "job_id": None, "error_code": None, "error_detail": None}
     assert changed == of_predictions(reset, 1, 2)
 
@@ -88,7 +91,7 @@ def test_the_end_of_a_run(world):
     world.claim_all()
     for job_id in (world.job, world.next_job):
         with world.database.write() as connection:
-            connection.exec_driver_sql(f"UPDATE prediction SET status = 'done' WHERE job_id = '{job_id}'")
+            connection.exec_driver_sql(f"UPDATE prediction SET status = 'done' WHERE job_id = {job_id}")
     moment = now()
     with changes(world.database) as changed, world.database.write() as connection:
         runs.finish_runs(connection, moment)
@@ -110,9 +113,9 @@ def test_a_run_with_one_open_track_goes_on(world, status):
 def test_tracks_that_are_marked_as_duplicates(world):
     with world.database.write() as connection:
         connection.exec_driver_sql("UPDATE prediction SET status = 'pending' WHERE NOT track_id = 2")
-    candidates = [plans.DuplicateCandidate(track_id, b"", 4, b"") for track_id in (1, 2, 5)]
-    with changes(world.database) as changed, world.database.write() as connection:
-        plans.mark_duplicates(connection, world.run, candidates)
+    candidates = [DuplicateCandidate(track_id, b"", 4, b"") for track_id in (1, 2, 5)]
+    with changes(world.database) as changed:
+        mark_duplicates(world.database, world.run, candidates)
     assert changed == of_predictions({"status": "duplicate", "duplicate_of": 4}, 1)
 
 
@@ -137,45 +140,85 @@ PLANNED = "model_id = 1 AND coverage = 'regions'"  # The analysis of World.run.
 def test_a_duplicate_needs_an_original_that_is_done_in_the_same_analysis(world, column, done_elsewhere):
     """Track 2 is a copy of track 1, which failed; something else is done."""
     with world.database.write() as connection:
-        connection.exec_driver_sql("UPDATE track SET audio_hash = 'a' WHERE id = 2")
+        connection.exec_driver_sql("UPDATE track SET audio_hash = 1 WHERE id = 2")
     set_predictions(world, "status = 'failed', audio_hash = (SELECT audio_hash FROM track WHERE id = track_id)")
     set_predictions(world, "status = 'duplicate', duplicate_of = 1", f"track_id = 2 AND {PLANNED}")
     set_predictions(world, "status = 'done'", done_elsewhere)
-    with changes(world.database) as changed, world.database.write() as connection:
-        plans.plan_run(connection, world.run)
+    with changes(world.database) as changed:
+        plan_tracks(world.database, world.run)
     assert changed == of_predictions({"status": "pending", "job_id": None, "duplicate_of": None}, 2)
     set_predictions(world, "status = 'done'", f"track_id = 1 AND {PLANNED}")
     set_predictions(world, "status = 'duplicate', duplicate_of = 1", f"track_id = 2 AND {PLANNED}")
-    with changes(world.database) as changed, world.database.write() as connection:
-        plans.plan_run(connection, world.run)
+    with changes(world.database) as changed:
+        plan_tracks(world.database, world.run)
     assert changed == {}
 
 
 def find_candidates(world, run_id) -> list[tuple[int, int]]:
-    with world.database.read() as connection:
-        candidates = plans.find_duplicate_candidates(connection, run_id)
-    return [(candidate.track_id, candidate.leader_id) for candidate in candidates]
+    return [(candidate.track_id, candidate.leader_id) for candidate in find_duplicates(world.database, run_id)]
 
 
-def test_candidates_for_copies_have_the_audio_of_a_pending_track_of_the_run(world):
-    """Tracks 1, 5 and 6 have the same hash."""
-    set_predictions(world, "audio_hash = 'a'", "track_id IN (5, 6)")
+def set_hash(world, audio_hash: int, *track_ids: int) -> None:
+    """Let the tracks hold this audio, and their predictions be about it."""
+    ids = ", ".join(map(str, track_ids))
+    with world.database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE track SET audio_hash = {audio_hash} WHERE id IN ({ids})")
+    set_predictions(world, f"audio_hash = {audio_hash}", f"track_id IN ({ids})")
+
+
+def test_candidates_for_copies_are_pending_tracks_of_the_run_with_the_audio_of_others(world):
+    """Tracks 1, 5 and 6 have the same hash. The last two are of another run."""
+    set_hash(world, 1, 5, 6)
     set_predictions(world, "status = 'pending'", "track_id IN (5, 6)")
     assert find_candidates(world, world.run) == []  # Track 1 is not pending.
     set_predictions(world, "status = 'pending'", "track_id = 2")
     assert find_candidates(world, world.run) == []  # Track 2 has other audio.
     set_predictions(world, "status = 'pending'", "track_id = 1")
-    assert find_candidates(world, world.run) == [(5, 1), (6, 1)]
+    assert find_candidates(world, world.run) == []  # Track 1 leads.
     set_predictions(world, "status = 'done'", f"track_id = 6 AND {PLANNED}")
-    assert find_candidates(world, world.run) == [(1, 6), (5, 6)]
+    assert find_candidates(world, world.run) == [(1, 6)]
+    set_predictions(world, "status = 'queued'", f"track_id = 6 AND {PLANNED}")
+    assert find_candidates(world, world.run) == [(1, 6)]
+
+
+@pytest.mark.parametrize("change", ["missing_since = last_seen_at", "audio_hash = 99"])
+def test_a_track_whose_file_is_gone_or_changed_leads_no_copies(world, change):
+    set_hash(world, 1, 2, 5)
+    set_predictions(world, "status = 'pending'", "track_id IN (1, 2)")
+    set_predictions(world, "status = 'done'", "track_id = 5")
+    assert find_candidates(world, world.run) == [(1, 5), (2, 5)]
+    with world.database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE track SET {change} WHERE id = 5")
+    assert find_candidates(world, world.run) == [(2, 1)]
 
 
 @pytest.mark.parametrize("status", ["failed", "quarantined", "duplicate"])
 def test_a_track_without_scores_of_its_own_leads_no_copies(world, status):
-    set_predictions(world, "audio_hash = 'a', status = 'pending'", f"track_id IN (1, 2) AND {PLANNED}")
+    set_hash(world, 1, 2)
+    set_predictions(world, "status = 'pending'", f"track_id IN (1, 2) AND {PLANNED}")
     assert find_candidates(world, world.run) == [(2, 1)]
     set_predictions(world, f"status = '{status}'", f"track_id = 1 AND {PLANNED}")
     assert find_candidates(world, world.run) == []
+
+
+def test_a_track_that_leads_others_is_not_marked(world):
+    """Track 1 stands for track 2. Meanwhile track 5 is done, which has the same audio."""
+    set_hash(world, 1, 2, 5)
+    set_predictions(world, "status = 'pending'", f"track_id IN (1, 2) AND {PLANNED}")
+    mark_duplicates(world.database, world.run, [DuplicateCandidate(2, b"", 1, b"")])
+    set_predictions(world, "status = 'done'", "track_id = 5")
+    with changes(world.database) as changed:
+        mark_duplicates(world.database, world.run, [DuplicateCandidate(1, b"", 5, b"")])
+    assert changed == {}
+
+
+@pytest.mark.parametrize("status", ["failed", "quarantined", "duplicate"])
+def test_a_leader_that_has_failed_meanwhile_leads_nobody(world, status):
+    set_predictions(world, "status = 'pending'", "track_id = 1")
+    set_predictions(world, f"status = '{status}'", f"track_id = 4 AND {PLANNED}")
+    with changes(world.database) as changed:
+        mark_duplicates(world.database, world.run, [DuplicateCandidate(1, b"", 4, b"")])
+    assert changed == {}
 
 
 def test_a_run_that_takes_its_tracks_back_has_handed_over_none(world):
@@ -190,6 +233,6 @@ def test_a_finished_run_that_is_planned_again_is_open(world):
     set_predictions(world, "status = 'done'")
     with world.database.write() as connection:
         runs.finish_runs(connection, now())
-    with changes(world.database) as changed, world.database.write() as connection:
-        plans.plan_run(connection, world.run)
+    with changes(world.database) as changed:
+        plan_tracks(world.database, world.run)
     assert changed == {("run", world.run): {"finished_at": None}}

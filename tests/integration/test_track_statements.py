@@ -7,13 +7,16 @@ import pytest
 from sqlalchemy import update
 
 from db import tracks
+from db.parts import Part
 from db.tables import Track
 from db.tracks import KnownTrack, TrackFacts
 from db.types import now
+from settings import GenremillError
 from tests.integration.changes import changes
-from tests.integration.rows import plan, put_tracks, rows
+from tests.integration.rows import hash_number, plan, put_tracks, rows
 
-FACTS = TrackFacts(b"new.mp3", 2, 3, "hash", 4.0, "mp3", 44_100, 2, "title", "artist", "album", "genre")
+A = hash_number("a")
+FACTS = TrackFacts(b"new.mp3", 2, 3, 99, 4.0, "mp3", 44_100, 2, "title", "artist", "many", "album", 1999, "genre")
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def test_libraries_with_tracks_are_told_from_those_without(libraries):
 
 def test_known_tracks_are_those_of_the_library(libraries):
     with libraries.write() as connection:
-        known = {b"000.mp3": KnownTrack(4, 1, 1, "a"), b"002.mp3": KnownTrack(6, 1, 1, None)}
+        known = {b"000.mp3": KnownTrack(4, 1, 1, A), b"002.mp3": KnownTrack(6, 1, 1, None)}
         paths = [b"000.mp3", b"002.mp3", b"none.mp3"]
         assert tracks.read_known_tracks(connection, 2, paths) == known
         assert tracks.lock_known_tracks(connection, 2, paths) == known
@@ -95,8 +98,25 @@ def test_missing_tracks_are_those_that_the_scan_did_not_see(libraries):
     with libraries.write() as connection:
         tracks.touch_tracks(connection, [2], moment)
     with changes(libraries) as changed, libraries.write() as connection:
-        assert tracks.mark_missing(connection, 1, moment) == 1
+        assert tracks.mark_missing(connection, Part(1), moment) == 1
     assert changed == {("track", 1): {"missing_since": moment}}
+
+
+def test_a_scan_of_a_part_knows_of_that_part_alone(database):
+    paths = (b"a/1", b"a/b/2", b"a-b/3", b"a0/4", b"b", b"a")
+    with database.write() as connection:
+        for root in (b"/one", b"/two"):
+            library_id = tracks.put_library(connection, root)
+            tracks.insert_tracks(connection, library_id, [TrackFacts(path, 1, 1, None) for path in paths], now())
+    moment = now() + timedelta(seconds=1)
+    with changes(database) as changed, database.write() as connection:
+        assert tracks.mark_missing(connection, Part(1, b"a"), moment, [b"a/b"]) == 1
+    assert changed == {("track", 1): {"missing_since": moment}}
+
+
+def test_a_scan_of_a_library_that_is_gone_says_what_to_do(libraries):
+    with libraries.write() as connection, pytest.raises(GenremillError, match="give the same command again"):
+        tracks.lock_known_tracks(connection, 3, [])
 
 
 PATHS = (b"a/1.mp3", b"a/b/2.mp3", b"a2/3.mp3", b"A/4.mp3", b"a", b"caf\xe9/5.mp3")
@@ -119,7 +139,9 @@ def test_tracks_in_folders_that_cannot_be_read_are_not_missing(database, unreada
     with database.write() as connection:
         library_id = tracks.put_library(connection, b"/music")
         tracks.insert_tracks(connection, library_id, [TrackFacts(path, 1, 1, None) for path in PATHS], now())
-        assert tracks.mark_missing(connection, library_id, now() + timedelta(seconds=1), unreadable) == len(missing)
+        assert tracks.mark_missing(connection, Part(library_id), now() + timedelta(seconds=1), unreadable) == len(
+            missing
+        )
     assert {row[0] for row in rows(database, "SELECT id FROM track WHERE missing_since IS NOT NULL")} == missing
 
 
@@ -128,19 +150,19 @@ def move(database, library_id, *facts) -> int:
     moment = now() + timedelta(seconds=1)
     with database.write() as connection:
         tracks.insert_tracks(connection, library_id, facts, moment)
-        tracks.mark_missing(connection, library_id, moment)
+        tracks.mark_missing(connection, Part(library_id), moment)
         return tracks.join_moved_tracks(connection, library_id, moment)
 
 
 def test_a_moved_file_keeps_its_track_and_takes_its_tags_along(libraries):
-    moved = TrackFacts(b"moved.mp3", 5, 6, "a", 7.0, "mp3", 8, 9, "title", "artist", "album", "genre")
+    moved = TrackFacts(b"moved.mp3", 5, 6, A, 7.0, "mp3", 8, 9, "title", "artist", "many", "album", 1999, "genre")
     with changes(libraries) as changed:
         assert move(libraries, 1, moved) == 1
     track = changed.pop(("track", 1))
     assert track.pop("last_seen_at") > now()
     assert track == {
-        "path": b"moved.mp3", "size_bytes": 5, "mtime_ns": 6, "title": "title", "artist": "artist", "album": "album",
-        "tagged_genre": "genre",
+        "path": b"moved.mp3", "size_bytes": 5, "mtime_ns": 6, "title": "title", "artist": "artist",
+        "album_artist": "many", "album": "album", "year": 1999, "tagged_genre": "genre",
     }  # fmt: skip
     assert {key: set(values) for key, values in changed.items()} == {
         ("track", 2): {"missing_since"},
@@ -148,25 +170,44 @@ def test_a_moved_file_keeps_its_track_and_takes_its_tags_along(libraries):
     }
 
 
-def test_a_file_that_was_found_before_or_is_in_another_library_was_not_moved(libraries):
+def test_a_file_that_was_found_before_was_not_moved(libraries):
     set_missing(libraries, 1)
     with changes(libraries) as changed, libraries.write() as connection:
-        tracks.insert_tracks(connection, 1, [TrackFacts(b"early.mp3", 1, 1, "a")], now() - timedelta(days=1))
-        tracks.insert_tracks(connection, 2, [TrackFacts(b"other.mp3", 1, 1, "a")], now())
+        tracks.insert_tracks(connection, 1, [TrackFacts(b"early.mp3", 1, 1, A)], now() - timedelta(days=1))
         assert tracks.join_moved_tracks(connection, 1, now() - timedelta(hours=1)) == 0
-        assert tracks.join_moved_tracks(connection, 2, now() - timedelta(hours=1)) == 0
-    assert set(changed) == {("track", 7), ("track", 8)}
+    assert set(changed) == {("track", 7)}
+
+
+def test_a_file_that_was_moved_to_another_library_keeps_its_track(libraries):
+    set_missing(libraries, 1, 2)
+    moment = now()
+    with changes(libraries) as changed, libraries.write() as connection:
+        tracks.insert_tracks(connection, 2, [TrackFacts(b"moved.mp3", 5, 6, A), TrackFacts(b"x.mp3", 5, 6, 99)], moment)
+        assert tracks.join_moved_tracks(connection, 2, moment) == 1
+    place = {"library_id": 2, "path": b"moved.mp3", "size_bytes": 5, "mtime_ns": 6}
+    assert changed["track", 1] == {**place, "last_seen_at": moment, "missing_since": None}
+    assert set(changed) == {("track", 1), ("track", 8)}
+
+
+def test_a_missing_track_of_the_same_library_is_preferred(libraries):
+    with libraries.write() as connection:
+        for track_id, days in ((1, 1), (4, 2)):
+            long_ago = now() - timedelta(days=days)
+            connection.execute(update(Track).where(Track.id == track_id).values(missing_since=long_ago))
+    assert move(libraries, 2, TrackFacts(b"moved.mp3", 1, 1, A)) == 1
+    assert rows(libraries, "SELECT id FROM track WHERE path = 'moved.mp3'") == [(4,)]
 
 
 def test_files_of_another_library_are_left_to_its_own_scan(libraries):
     set_missing(libraries, 4)
+    moment = now()
     with libraries.write() as connection:
-        tracks.insert_tracks(connection, 2, [TrackFacts(b"moved.mp3", 1, 1, "a")], now())
+        tracks.insert_tracks(connection, 2, [TrackFacts(b"moved.mp3", 1, 1, A)], moment)
     with changes(libraries) as changed, libraries.write() as connection:
-        assert tracks.join_moved_tracks(connection, 1, now() - timedelta(days=1)) == 0
+        assert tracks.join_moved_tracks(connection, 1, moment) == 0
     assert changed == {}
     with libraries.write() as connection:
-        assert tracks.join_moved_tracks(connection, 2, now() - timedelta(days=1)) == 1
+        assert tracks.join_moved_tracks(connection, 2, moment) == 1
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # In SQLite all writers wait for each other.
@@ -186,7 +227,7 @@ def test_scans_of_one_library_wait_for_each_other_and_those_of_others_do_not(lib
 
 def test_a_file_whose_track_is_not_missing_was_copied(libraries):
     with libraries.write() as connection:
-        tracks.insert_tracks(connection, 1, [TrackFacts(b"copy.mp3", 1, 1, "a")], now())
+        tracks.insert_tracks(connection, 1, [TrackFacts(b"copy.mp3", 1, 1, A)], now())
         assert tracks.join_moved_tracks(connection, 1, now() - timedelta(days=1)) == 0
 
 
@@ -207,16 +248,16 @@ def test_of_several_missing_tracks_the_last_one_to_go_is_the_file_that_was_moved
         for track_id, days in ((1, 3), (2, 1), (3, 2)):
             long_ago = now() - timedelta(days=days)
             connection.execute(update(Track).where(Track.id == track_id).values(missing_since=long_ago))
-    assert move(database, library_id, TrackFacts(b"x.mp3", 1, 1, "a"), TrackFacts(b"y.mp3", 1, 1, "a")) == 2
+    assert move(database, library_id, TrackFacts(b"x.mp3", 1, 1, A), TrackFacts(b"y.mp3", 1, 1, A)) == 2
     assert rows(database, "SELECT id, path FROM track ORDER BY id") == [(1, "000.mp3"), (2, "x.mp3"), (3, "y.mp3")]
 
 
 def test_a_new_track_that_another_producer_has_planned_stays(libraries):
     moment = now() + timedelta(seconds=1)
     with libraries.write() as connection:
-        tracks.insert_tracks(connection, 1, [TrackFacts(b"moved.mp3", 1, 1, "a")], moment)
+        tracks.insert_tracks(connection, 1, [TrackFacts(b"moved.mp3", 1, 1, A)], moment)
     plan(libraries, 1)
     with libraries.write() as connection:
-        assert tracks.mark_missing(connection, 1, moment) == 3
+        assert tracks.mark_missing(connection, Part(1), moment) == 3
         assert tracks.join_moved_tracks(connection, 1, moment) == 0
     assert rows(libraries, "SELECT path FROM track WHERE library_id = 1 AND missing_since IS NULL") == [("moved.mp3",)]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from db import jobs
+from db import jobs, pending
 from db.session import Database
 from db.types import now
 from tests.integration.rows import claim, plan, put_tracks
@@ -17,14 +17,14 @@ class World:
 
     database: Database
     run: int  # Of tracks 1 to 4.
-    job: str  # Of tracks 1 and 2.
-    next_job: str  # Of tracks 3 and 4.
-    full_job: str  # Of tracks 1 and 2 with the same model, under the other coverage.
-    other_model_job: str  # Of tracks 1 and 2 with another model.
-    other_library_job: str  # Of tracks 5 and 6.
+    job: int  # Of tracks 1 and 2.
+    next_job: int  # Of tracks 3 and 4.
+    full_job: int  # Of tracks 1 and 2 with the same model, under the other coverage.
+    other_model_job: int  # Of tracks 1 and 2 with another model.
+    other_library_job: int  # Of tracks 5 and 6.
 
     @property
-    def other_jobs(self) -> tuple[str, ...]:
+    def other_jobs(self) -> tuple[int, ...]:
         """All jobs but `job`."""
         return self.next_job, self.full_job, self.other_model_job, self.other_library_job
 
@@ -37,12 +37,21 @@ class World:
 
 def make_world(database: Database) -> World:
     """Two libraries, two models, two coverages, four runs and their jobs."""
-    one, two = put_tracks(database, list("abcd"), b"/one"), put_tracks(database, list("ef"), b"/two")
+    one, two = put_tracks(database, [1, 2, 3, 4], b"/one"), put_tracks(database, [5, 6], b"/two")
     run, full = plan(database, one), plan(database, one, coverage="full")
     other_model, other_library = plan(database, one, model="other"), plan(database, two)
     contents = ((run, [1, 2]), (run, [3, 4]), (full, [1, 2]), (other_model, [1, 2]), (other_library, [5, 6]))
     with database.write() as connection:
-        job_ids = [jobs.insert_job(connection, run_id, ids, 100.0, "bulk", now()) for run_id, ids in contents]
+        ids = {
+            (run_id, track_id): id
+            for id, run_id, track_id in connection.exec_driver_sql("SELECT id, run_id, track_id FROM prediction")
+        }
+        job_ids = [
+            pending.insert_job(
+                connection, run_id, [ids[run_id, track_id] for track_id in track_ids], 1e2, "bulk", now()
+            )
+            for run_id, track_ids in contents
+        ]
     return World(database, run, *job_ids)
 
 

@@ -42,6 +42,7 @@ def windows_of(*probabilities):
     return FakeBlock(pcm)
 
 
-def start_engine(network, window_samples):
+def start_engine(network, window_samples, embedding_size=0):
     checkpoint = checkpoints.find_checkpoint("musicnn")
-    return Engine.start(Model(checkpoint, network, RATE_HZ, window_samples, GENRES, "{}"), "cpu", threads=2)
+    model = Model(checkpoint, network, RATE_HZ, window_samples, GENRES, "{}", embedding_size=embedding_size)
+    return Engine.start(model, "cpu", threads=2)

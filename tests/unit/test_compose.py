@@ -104,6 +104,11 @@ def test_a_worker_sees_the_music_where_the_producer_sees_it(service):
     assert list_mounts(service) == list_mounts("producer")
 
 
+@pytest.mark.parametrize("service", ["producer", *WORKERS])
+def test_what_cannot_work_here_is_not_started_again_for_ever(service):
+    assert re.fullmatch(r"on-failure:\d+", SERVICES[service]["restart"])
+
+
 @pytest.mark.parametrize("service", WORKERS)
 def test_a_worker_has_time_to_stop(service):
     assert int(SERVICES[service]["stop_grace_period"].removesuffix("s")) > STOP_TIMEOUT_S

@@ -98,6 +98,7 @@ def test_values_of_a_command_line_are_in_force_here_and_in_processes_that_are_st
     [
         ("GENREMILL_COVERAGE", "half"),
         ("GENREMILL_AMP", "fp8"),
+        ("GENREMILL_EMBEDDINGS", "yes"),
         ("GENREMILL_VRAM_MARGIN_MIB", "-1"),
         ("GENREMILL_CORES", "-1"),
         ("GENREMILL_DECODE_CHILDREN", "-1"),
@@ -145,9 +146,10 @@ def test_defaults_are_those_of_the_documentation(environment):
     found = {name: value for name, value in Settings().model_dump().items() if name != "data_dir"}
     assert found == {
         "database_url": "", "broker_url": "", "model": "musicnn", "coverage": "regions", "device": "auto",
-        "amp": "auto", "vram_margin_mib": 256, "cores": 0, "decode_children": 0, "decode_deadline_s": 60.0,
-        "decode_memory_mib": 1024, "job_tracks": 64, "lease_s": 60.0, "roots": {}, "flower_address": "127.0.0.1",
-        "flower_port": 5555, "metrics_address": "127.0.0.1", "metrics_port": 0, "log_level": "INFO",
+        "amp": "auto", "embeddings": "auto", "vram_margin_mib": 256, "cores": 0, "decode_children": 0,
+        "decode_deadline_s": 60.0, "decode_memory_mib": 1024, "job_tracks": 64, "queue_low": 1000, "queue_high": 4000,
+        "lease_s": 60.0, "roots": {}, "flower_address": "127.0.0.1", "flower_port": 5555,
+        "metrics_address": "127.0.0.1", "metrics_port": 0, "log_level": "INFO",
     }  # fmt: skip
 
 
@@ -157,3 +159,14 @@ def test_every_setting_has_a_description():
 
 def test_the_host_has_a_name():
     assert settings.host()
+
+
+def test_the_marks_of_a_queue_have_to_be_in_their_order(environment):
+    environment.setenv("GENREMILL_QUEUE_LOW", "4000")
+    assert settings.load().queue_high == 4000
+    environment.setenv("GENREMILL_QUEUE_LOW", "4001")
+    settings.load.cache_clear()
+    with pytest.raises(GenremillError, match=r"GENREMILL_QUEUE_HIGH=4000 is not valid.* less than GENREMILL_QUEUE_LOW"):
+        settings.load()
+    environment.setenv("GENREMILL_QUEUE_HIGH", "4001")
+    assert (settings.load().queue_low, settings.load().queue_high) == (4001, 4001)

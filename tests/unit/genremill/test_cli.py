@@ -8,11 +8,11 @@ from genremill.cli import app
 
 COLUMNS = 80
 MAIN = typer.main.get_command(app)
-MODELS = MAIN.commands["models"]
+GROUPS = ("libraries", "models", "db")
 COMMANDS = [
     (),
     *((name,) for name in MAIN.commands),
-    *(("models", name) for name in MODELS.commands),
+    *((group, name) for group in GROUPS for name in MAIN.commands[group].commands),
 ]  # fmt: skip
 
 
@@ -33,12 +33,14 @@ def print_help(words) -> str:
 def test_the_commands_are_those_of_the_readme():
     assert set(MAIN.commands) == {
         *("run", "enqueue", "worker", "status", "results", "genres", "errors"),
-        *("gpu", "doctor", "bench", "sample", "models"),
+        *("gpu", "doctor", "bench", "sample", *GROUPS),
     }
-    assert set(MODELS.commands) == {"list", "import", "fetch"}
+    assert set(MAIN.commands["libraries"].commands) == {"list", "move", "forget", "prune"}
+    assert set(MAIN.commands["models"].commands) == {"list", "import", "fetch"}
+    assert set(MAIN.commands["db"].commands) == {"upgrade", "check", "vacuum"}
 
 
-@pytest.mark.parametrize("words", [(), ("models",)])
+@pytest.mark.parametrize("words", [(), *((group,) for group in GROUPS)])
 def test_no_command_is_cut_off_in_the_list_of_commands(words):
     _, commands = print_help(words).split("Commands:\n")
     lines = commands.splitlines()

@@ -4,14 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from typer.testing import CliRunner
 
 import settings
+from db import revisions
+from db.session import connect
 from genremill.cli import app
 from genremill.doctor import check_requirements
 from settings import Settings
+from tests.support.later_migrations import columns, write_later_migrations
 from tests.support.paths import ROOT
 
 NAMES = ["Python", "data folder", "database", "broker", "model", "device", "cores", "decoders"]
@@ -36,14 +40,54 @@ def examine(tmp_path, monkeypatch):
 def test_a_fresh_machine_has_everything(examine, tmp_path):
     findings = examine()
     assert all(finding.ok for finding in findings.values())
-    assert findings["data folder"].detail.startswith(f"{tmp_path / 'data'}, ")
+    assert findings["data folder"].detail.startswith(f"{tmp_path / 'data'}, made by the first run, ")
     assert findings["data folder"].detail.endswith(" GiB free")
-    assert findings["database"].detail == f"sqlite:///{tmp_path / 'data' / 'genremill.db'}"
+    assert findings["database"].detail == f"sqlite:///{tmp_path / 'data' / 'genremill.db'}, made by the first run"
     assert findings["broker"].detail.startswith("private Redis, ")
     assert findings["model"].detail.startswith("musicnn, weights ")
     assert findings["device"].detail.startswith("cpu@")
     assert findings["cores"].detail == "1"
     assert "PyAV" in findings["decoders"].detail
+
+
+def test_nothing_is_made(examine, tmp_path):
+    examine()
+    assert not (tmp_path / "data").exists()
+
+
+def test_what_a_run_has_made_is_found(examine, tmp_path):
+    (tmp_path / "data").mkdir()
+    url = f"sqlite:///{tmp_path / 'data' / 'genremill.db'}"
+    connect(url).close()
+    findings = examine()
+    assert findings["database"].detail == url
+    assert "first run" not in findings["data folder"].detail
+
+
+def test_an_older_database_is_enough_for_a_run_and_stays_as_it_is(examine, tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'genremill.db'}"
+    connect(url).close()
+    monkeypatch.setattr(revisions, "MIGRATIONS", write_later_migrations(tmp_path / "later", *columns(["one"])))
+    for _ in range(2):
+        finding = examine(database_url=url)["database"]
+        assert finding.ok
+        assert "`genremill db upgrade`" in finding.detail
+
+
+def test_a_newer_database_is_missing(examine, tmp_path):
+    url = f"sqlite:///{tmp_path / 'genremill.db'}"
+    with closing(connect(url)) as database, database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    finding = examine(database_url=url)["database"]
+    assert not finding.ok
+    assert "newer genremill" in finding.detail
+
+
+def test_a_database_that_could_not_be_made_is_missing(examine, tmp_path):
+    (tmp_path / "file").touch()
+    finding = examine(database_url=f"sqlite:///{tmp_path / 'file' / 'genremill.db'}")["database"]
+    assert not finding.ok
+    assert "GENREMILL_DATABASE_URL" in finding.detail
 
 
 @pytest.mark.parametrize(
@@ -92,6 +136,7 @@ def test_a_broker_that_does_not_answer_is_missing(tmp_path):
 
 def test_the_command_exits_with_1_when_something_is_missing(data_dir, monkeypatch):
     assert CliRunner().invoke(app, ["doctor"]).exit_code == 0
+    assert not data_dir.exists()
     monkeypatch.setenv("GENREMILL_MODEL", "vit_b_16_mel")
     settings.load.cache_clear()
     table = CliRunner().invoke(app, ["doctor"])

@@ -10,7 +10,10 @@ from genremill.sample.encode import write_track
 from producer.metadata import Header, clean_tag, read_header
 from tests.support.audio import write
 
-TAGS = {"title": "Ein Lied", "artist": "Zoë", "album": "日本", "genre": "Jazz"}
+TAGS = {
+    "title": "Ein Lied", "artist": "Zoë", "album": "日本", "genre": "Jazz", "albumartist": "Viele",
+    "date": "1999-12-31",
+}  # fmt: skip
 CODECS = {".wav": "pcm", ".flac": "flac", ".ogg": "vorbis", ".mp3": "mp3", ".m4a": "aac"}
 
 
@@ -26,7 +29,17 @@ def test_facts_and_tags(tmp_path, noise, suffix, codec):
     header = read_header(os.fsencode(path))
     assert header.duration_s == pytest.approx(1.5, abs=0.1)
     assert (header.codec, header.sample_rate, header.channels) == (codec, 44_100, 2)
-    assert (header.title, header.artist, header.album, header.genre) == tuple(TAGS.values())
+    texts = (header.title, header.artist, header.album, header.genre, header.album_artist, header.date)
+    assert texts == tuple(TAGS.values())
+    assert header.year == 1999
+
+
+@pytest.mark.parametrize(
+    ("date", "year"),
+    [("2003", 2003), ("1999-12", 1999), ("99", None), ("12.5.1999", None), ("0000", None), (None, None)],
+)
+def test_the_year_of_a_date(date, year):
+    assert Header(date=date).year == year
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".opus", "opus"), (".wv", "wavpack")])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.jobs import PendingTrack
+from db.pending import PendingTrack
 from producer.partition import MAX_JOB_AUDIO_S, UNKNOWN_AUDIO_S, JobBatch, audio_s, partition
 
 durations = st.lists(st.none() | st.floats(0, 20_000), max_size=400)
@@ -19,19 +19,19 @@ def tracks(seconds):
 
 @given(durations, coverages, st.integers(1, 100))
 def test_every_track_is_in_one_job_and_no_job_is_too_large(seconds, coverage, max_tracks):
-    wanted = {track.id: audio_s(track, coverage) for track in tracks(seconds)}
+    wanted = {track.prediction_id: audio_s(track, coverage) for track in tracks(seconds)}
     batches = list(partition(tracks(seconds), coverage, max_tracks))
-    assert Counter(id for batch in batches for id in batch.track_ids) == Counter(wanted.keys())
+    assert Counter(id for batch in batches for id in batch.prediction_ids) == Counter(wanted.keys())
     for batch in batches:
-        assert 1 <= len(batch.track_ids) <= max_tracks
-        assert batch.audio_s <= MAX_JOB_AUDIO_S or len(batch.track_ids) == 1
-        assert abs(batch.audio_s - sum(wanted[id] for id in batch.track_ids)) < 1e-6 * (1 + batch.audio_s)
+        assert 1 <= len(batch.prediction_ids) <= max_tracks
+        assert batch.audio_s <= MAX_JOB_AUDIO_S or len(batch.prediction_ids) == 1
+        assert abs(batch.audio_s - sum(wanted[id] for id in batch.prediction_ids)) < 1e-6 * (1 + batch.audio_s)
 
 
 def test_a_large_order_fills_its_jobs_and_a_small_one_is_shared():
-    sizes = [len(batch.track_ids) for batch in partition(tracks([240.0] * 2000), "regions", 64)]
+    sizes = [len(batch.prediction_ids) for batch in partition(tracks([240.0] * 2000), "regions", 64)]
     assert set(sizes[:-1]) == {64}
-    sizes = [len(batch.track_ids) for batch in partition(tracks([240.0] * 160), "regions", 64)]
+    sizes = [len(batch.prediction_ids) for batch in partition(tracks([240.0] * 160), "regions", 64)]
     assert sizes == [16] * 10
 
 
@@ -54,8 +54,8 @@ def test_a_longer_track_never_costs_less(one, other, coverage):
 
 @given(durations, st.integers(1, 100))
 def test_the_most_costly_come_first(lengths, max_tracks):
-    cost = {track.id: audio_s(track, "full") for track in tracks(lengths)}
-    order = [cost[id] for batch in partition(tracks(lengths), "full", max_tracks) for id in batch.track_ids]
+    cost = {track.prediction_id: audio_s(track, "full") for track in tracks(lengths)}
+    order = [cost[id] for batch in partition(tracks(lengths), "full", max_tracks) for id in batch.prediction_ids]
     assert order == sorted(order, reverse=True)
 
 
@@ -78,7 +78,8 @@ def test_a_track_costs_what_is_decoded_of_it_and_the_opening_of_its_file(duratio
 
 def sizes(tracks_count, max_tracks, **options) -> list[int]:
     return [
-        len(batch.track_ids) for batch in partition(tracks([100.0] * tracks_count), "regions", max_tracks, **options)
+        len(batch.prediction_ids)
+        for batch in partition(tracks([100.0] * tracks_count), "regions", max_tracks, **options)
     ]
 
 
@@ -108,9 +109,11 @@ def test_a_large_order_may_be_divided_into_few_jobs():
 def test_a_job_may_cost_an_hour_and_no_more():
     """Half an hour of a track is 1795 s of audio and 5 s for opening it."""
     assert list(partition(tracks([1795.0, 1795.0]), "full", 64)) == [JobBatch((0, 1), 3600.0)]
-    assert [batch.track_ids for batch in partition(tracks([1795.0, 1795.1]), "full", 64)] == [(1,), (0,)]
-    assert [batch.track_ids for batch in partition(tracks([9000.0, 1.0, 2.0]), "full", 64)] == [(0,), (2, 1)]
+    assert [batch.prediction_ids for batch in partition(tracks([1795.0, 1795.1]), "full", 64)] == [(1,), (0,)]
+    assert [batch.prediction_ids for batch in partition(tracks([9000.0, 1.0, 2.0]), "full", 64)] == [(0,), (2, 1)]
 
 
 def test_tracks_of_equal_cost_keep_their_order():
-    assert [batch.track_ids for batch in partition(tracks([100.0, 300.0, 200.0, 1.0]), "regions", 64)] == [(0, 1, 2, 3)]
+    assert [batch.prediction_ids for batch in partition(tracks([100.0, 300.0, 200.0, 1.0]), "regions", 64)] == [
+        (0, 1, 2, 3)
+    ]

@@ -77,6 +77,17 @@ def test_a_worker_that_lacks_the_weights_of_a_job_hands_it_back_and_stops(databa
     assert state.should_stop == SETUP_EXIT_CODE
 
 
+def test_a_worker_whose_database_became_that_of_a_newer_genremill_takes_no_job_and_stops(database, runtime, job_id):
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(Reject, match="made by a newer genremill") as raised:
+        analyse(runtime, job_id)
+    assert raised.value.requeue
+    assert rows(database, "SELECT status, worker, attempts FROM job") == [("queued", None, 0)]
+    assert stopping.is_set()
+    assert state.should_stop == SETUP_EXIT_CODE
+
+
 def test_a_worker_that_is_not_ready_takes_no_job():
     with pytest.raises(Reject, match="this worker is stopping") as raised:
         tasks.classify("a job")
@@ -96,13 +107,13 @@ def test_a_runtime_is_there_from_the_start_of_the_worker_to_its_end(data_dir, mo
     monkeypatch.setenv("GENREMILL_DECODE_CHILDREN", "1")
     tasks.start_runtime("cpu@test")
     try:
-        assert tasks.classify.apply(["no such job"]).get() == "held by another worker, or done"
+        assert tasks.classify.apply([99]).get() == "held by another worker, or done"
         stopping.set()
         with pytest.raises(Reject):
-            tasks.classify("no such job")
+            tasks.classify(99)
     finally:
         stopping.clear()
         tasks.close_runtime()
     tasks.close_runtime()
     with pytest.raises(Reject):
-        tasks.classify("no such job")
+        tasks.classify(99)

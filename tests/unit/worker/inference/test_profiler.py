@@ -30,6 +30,8 @@ def test_the_name_of_a_file_says_what_was_measured():
     model = replace(MIRROR, checkpoint=Checkpoint("vit_b_16_mel", "1", Path(), "0123456789abcdef"), dtype="bfloat16")
     name = profiler.profile_file_name(model, "NVIDIA H200 (SXM)")
     assert name == f"native_4_NVIDIA_H200_SXM_vit_b_16_mel_0123456789ab_bfloat16_{torch.__version__}.json"
+    with_embeddings = profiler.profile_file_name(replace(model, embedding_size=768), "NVIDIA H200 (SXM)")
+    assert with_embeddings == name.replace(".json", "_embeddings.json")
 
 
 def test_a_profile_that_an_older_version_has_kept_is_read(tmp_path):

@@ -47,8 +47,18 @@ def test_two_jobs_are_held_until_a_model_is_loaded_then_as_many_as_fill_its_batc
 
 @pytest.mark.parametrize(
     ("root", "path"),
-    [(b"/music", b"/mnt/nas/a/\xff.mp3"), (b"/other", b"/other/a/\xff.mp3"), (b"/mus\xfec", b"/mus\xfec/a/\xff.mp3")],
+    [
+        (b"/music", b"/mnt/nas/a/\xff.mp3"),
+        (b"/other", b"/other/a/\xff.mp3"),
+        (b"/mus\xfec", b"/mus\xfec/a/\xff.mp3"),
+        (b"/music2", b"/music2/a/\xff.mp3"),
+        (b"/music/b", b"/mnt/nas/b/a/\xff.mp3"),  # A library in the folder that is mounted.
+        (b"/music/more", b"/mnt/more/a/\xff.mp3"),
+        (b"/srv", b"/mnt/a/\xff.mp3"),  # The library has the folder that is mounted.
+    ],
 )
 def test_a_track_is_looked_for_where_this_host_mounts_its_library(runtime, config, root, path):
-    runtime.config = Settings(**{**config.model_dump(), "roots": {"/music": Path("/mnt/nas")}})
+    mounts = {"/music": "/mnt/nas", "/music/more": "/mnt/more", "/srv/a": "/mnt/a"}
+    roots = {root: Path(folder) for root, folder in mounts.items()}
+    runtime.config = Settings(**{**config.model_dump(), "roots": roots})
     assert runtime.path(ClaimedTrack(1, root, b"a/\xff.mp3")) == path

@@ -45,9 +45,9 @@ def test_a_track_gets_the_mean_of_the_windows_of_all_its_blocks(database, job, r
     assert progress.wait(1, timeout_s=30)
     assert prediction(database, job) == [("done", 3, None, None, "cpu", 0)]
     assert rows(database, SCORES) == [
-        ("rock", pytest.approx(0.5)),
-        ("jazz", pytest.approx(0.125 / 3)),
-        ("happy", pytest.approx(32_767 / 32_768)),
+        ("rock", 0.5),
+        ("jazz", round(0.125 / 3, 6)),
+        ("happy", round(32_767 / 32_768, 6)),
     ]
     assert (progress.stored, progress.failed, progress.error) == (1, 0, None)
     assert [len(block.releases) for block in blocks] == [1, 1]
@@ -84,5 +84,5 @@ def test_an_outcome_that_the_database_refuses_is_an_error_of_the_job(job, loaded
     run.sink.windows(windows_of((1, 2, 3)))
     run.sink.end()
     assert progress.wait(1, timeout_s=30)
-    assert "FOREIGN KEY" in str(progress.error)
+    assert "of a model with the genres" in str(progress.error)
     assert progress.failed == 0

@@ -173,6 +173,53 @@ def test_results_that_come_from_many_threads_at_once_are_all_counted(track):
     assert track.mean.mean().tolist() == [199.5, 1.0]
 
 
+def test_probabilities_and_embeddings_have_means_of_their_own():
+    mean = WindowMean(2, "musicnn", embedding_size=3)
+    mean.add(np.array([[0.25, 0.75, 1, 2, 3], [0.5, 0.5, 4, 5, 6]], np.float32))
+    mean.add(np.array([[1.0, 0.0, 1, 1, 0]], np.float32))
+    assert mean.mean() == pytest.approx(MEAN)
+    assert mean.embedding().tolist() == [2, 8 / 3, 3]
+    assert mean.windows == 3
+
+
+def test_without_embeddings_there_is_an_empty_one():
+    mean = WindowMean(2, "musicnn")
+    mean.add(np.array(FIRST, np.float32))
+    assert mean.embedding().shape == (0,)
+
+
+def test_embeddings_do_not_change_a_bit_of_the_mean_of_probabilities():
+    results = np.random.default_rng(0).random((1000, 250), np.float32)
+    with_embeddings, without = WindowMean(50, "musicnn", embedding_size=200), WindowMean(50, "musicnn")
+    for part in np.array_split(results, 7):
+        with_embeddings.add(part)
+        without.add(part[:, :50].copy())
+    assert with_embeddings.mean().tobytes() == without.mean().tobytes()
+    assert np.allclose(with_embeddings.embedding(), results[:, 50:].astype(np.float64).mean(0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_an_embedding_that_is_no_number_does_not_fail_the_track(wrong):
+    mean = WindowMean(2, "musicnn", embedding_size=1)
+    for value in (1, wrong, -wrong):
+        mean.add(np.array([[0.5, 0.5, value]], np.float32))
+    assert mean.mean().tolist() == [0.5, 0.5]
+    assert np.isnan(mean.embedding()).all()
+
+
+def test_a_probability_that_is_no_number_fails_the_track_beside_an_embedding():
+    mean = WindowMean(2, "musicnn", embedding_size=1)
+    with pytest.raises(UnclassifiableError, match="gave no number"):
+        mean.add(np.array([[0.5, math.nan, 1]], np.float32))
+
+
+@pytest.mark.parametrize("width", [2, 4, 6])
+def test_another_width_than_that_of_probabilities_and_embedding_fails_the_track(width):
+    mean = WindowMean(2, "musicnn", embedding_size=3)
+    with pytest.raises(UnclassifiableError, match=r"\(1, \d\) for 2 genres and an embedding of 3 values"):
+        mean.add(np.zeros((1, width), np.float32))
+
+
 def test_the_mean_of_thousands_of_windows_does_not_lose_digits():
     mean = WindowMean(1, "musicnn")
     for _ in range(100):

@@ -8,6 +8,7 @@ import torch
 
 from genremill.bench.random_weights import seeded_state
 from genremill.sample.long_track import write_long_track
+from tests.support.gpu import MODELS, chords
 from worker.decode.windows import read_windows
 from worker.models import checkpoints, precision, registry
 from worker.models.networks import vgg
@@ -48,6 +49,19 @@ def test_probabilities_of_music_stay_within_a_hundredth(track, name, taken):
     assert found.dtype == torch.float32
     assert 0 < (found - expected).abs().max() < 0.01
     assert expected.std() > 0.005
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.inference_mode()
+def test_embeddings_point_where_those_of_float32_do(name):
+    full, lowered = build_network(name), build_network(name)
+    precision.cast_to(lowered, torch.bfloat16)
+    window = registry.import_model_module(registry.find_model(name)).WINDOW
+    waveforms = torch.from_numpy(chords(2, window)) / 32_768
+    (_, expected), (probabilities, found) = (one.forward_with_embedding(waveforms) for one in (full, lowered))
+    assert torch.equal(probabilities, lowered(waveforms))
+    assert torch.cosine_similarity(expected.double(), found.double()).min() > 0.999
+    assert not torch.equal(expected, found)
 
 
 @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from genremill.bench.random_weights import HEADS, seeded_state
 from tests.support.paths import DATA
 from worker.models import checkpoints
-from worker.models.interface import CastingNetwork, FramedNetwork
+from worker.models.interface import CastingNetwork, EmbeddingNetwork, FramedNetwork
 from worker.models.networks import vgg, vit
 from worker.models.networks.ccmusic import FRAMES, PictureNetwork
 
@@ -20,6 +21,13 @@ PUBLISHED = {
     "vit_b_16": ("heads.head", [(289, 768), (110, 289), (42, 110), (16, 42)]),
     "vgg19_bn": ("classifier", [(3958, 25_088), (629, 3958), (100, 629), (16, 100)]),
 }
+
+
+def make_waveforms(module) -> Tensor:
+    """Two windows: noise, and a tone of 440 Hz."""
+    noise = torch.rand(module.WINDOW, generator=torch.Generator().manual_seed(0)) - 0.5
+    tone = torch.sin(torch.arange(module.WINDOW) * (2 * torch.pi * 440 / module.SAMPLE_RATE)) / 2
+    return torch.stack([noise, tone])
 
 
 def shapes(state) -> dict[str, list[int]]:
@@ -85,10 +93,15 @@ class Mean(nn.Module):
 
 
 class Plain(PictureNetwork):
-    """Scores that are what was seen."""
+    """Scores and embeddings that are what was seen."""
 
-    def logits(self, pictures: Tensor) -> Tensor:
+    embedding_size = 2
+
+    def encode(self, pictures: Tensor) -> Tensor:
         return pictures
+
+    def apply_head(self, encoded: Tensor) -> Tensor:
+        return encoded
 
 
 CONTEXT = 3  # frames
@@ -127,9 +140,53 @@ def test_without_lengths_and_peaks_a_window_counts_with_its_usual_frames_and_its
     assert torch.allclose(found.sum(1), torch.ones(2))
 
 
+def test_an_embedding_is_of_what_the_network_sees_with_the_lengths_and_peaks_that_count(network, waveform):
+    frames = torch.tensor([FRAMES, FRAMES]), torch.tensor([torch.nan, 1e-1])
+    probabilities, embeddings = network.forward_with_embedding(waveform, *frames)
+    assert torch.equal(probabilities, network(waveform, *frames))
+    assert torch.equal(embeddings, network.pictures(waveform, *frames))
+    assert torch.equal(network.forward_with_embedding(waveform)[0], network(waveform))
+
+
+@pytest.mark.parametrize("head", HEADS)
+@torch.inference_mode()
+def test_vits_embeddings_are_what_its_head_gets(head):
+    network, seen = checkpoints.build_with_weights(vit, seeded_state(vit, head)), []
+    network.heads.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    waveform = make_waveforms(vit)
+    probabilities, embeddings = network.forward_with_embedding(waveform)
+    assert torch.equal(probabilities, network(waveform))
+    assert embeddings.shape == (2, network.embedding_size) == (2, 768)
+    assert torch.equal(embeddings, seen[0])
+    assert embeddings.std(0).max() > 0.01  # The two windows differ.
+
+
+@pytest.mark.parametrize("head", HEADS)
+@torch.inference_mode()
+def test_vggs_embeddings_are_the_means_of_its_last_channels(head):
+    network, seen = checkpoints.build_with_weights(vgg, seeded_state(vgg, head)), []
+    network.features[-1].register_forward_hook(lambda _module, _inputs, output: seen.append(output.numpy()))
+    waveform = make_waveforms(vgg)
+    probabilities, embeddings = network.forward_with_embedding(waveform)
+    assert torch.equal(probabilities, network(waveform))
+    assert embeddings.shape == (2, network.embedding_size) == (2, 512)
+    expected = seen[0].reshape(2, 512, 49).astype(np.float64).mean(2)
+    assert np.allclose(embeddings.numpy(), expected, rtol=1e-5, atol=1e-6)
+    assert embeddings.std(0).max() > 0.01  # The two windows differ.
+
+
+@torch.inference_mode()
+def test_with_lowered_weights_the_means_of_channels_are_taken_in_float32():
+    encoded = torch.rand(1, 512, 7, 7, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    found = vgg.Vgg.embedding(None, encoded)
+    assert found.dtype == torch.float32
+    assert np.allclose(found.numpy(), encoded.double().mean((2, 3)).numpy(), rtol=1e-5)
+
+
 @pytest.mark.parametrize(("name", "window"), [("vit_b_16", 253_440), ("vgg19_bn", 275_968)])
 def test_they_take_frames_and_cast_themselves(name, window):
     network = NETWORKS[name].build({})
     assert isinstance(network, FramedNetwork)
     assert isinstance(network, CastingNetwork)
+    assert isinstance(network, EmbeddingNetwork)
     assert window == NETWORKS[name].WINDOW

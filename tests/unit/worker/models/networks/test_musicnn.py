@@ -64,5 +64,30 @@ def test_patches_and_probabilities_of_audio_are_the_originals(reference, model):
         assert np.abs(model.network(waveform)[0].numpy() - reference["probabilities"][row]).max() < 5e-3
 
 
+@torch.inference_mode()
+def test_an_embedding_is_the_layer_before_the_last_of_the_same_pass(reference, model):
+    """It is computed again with numpy, from the maps that hooks find."""
+    network, maps = model.network, []
+    hooks = [network.mid[0].register_forward_pre_hook(lambda _, inputs: maps.append(inputs[0]))]
+    hooks += [block.register_forward_hook(lambda _block, _inputs, output: maps.append(output)) for block in network.mid]
+    audio = [reference[name] for name in reference if name.startswith("audio_")]
+    waveform = torch.from_numpy(np.stack([pcm[: model.window] for pcm in audio]).astype(np.float32) / 32_768)
+    probabilities, embeddings = network.forward_with_embedding(waveform)
+    for hook in hooks:
+        hook.remove()
+    assert len(maps) == 4  # Each block ran once.
+    front, first, second, third = (found.double().numpy() for found in maps)
+    second = second + first
+    stacked = np.concatenate([front, first, second, third + second], 1)
+    pooled = np.concatenate([stacked.max(2), stacked.mean(2)], 1)
+    weight, bias = (parameter.double().numpy() for parameter in (network.dense.weight, network.dense.bias))
+    expected = np.maximum(pooled @ weight.T + bias, 0)
+    assert embeddings.shape == (4, 200) == (4, network.embedding_size)
+    assert np.abs(embeddings.numpy() - expected).max() < 1e-4 * expected.max()
+    assert 0.1 < (embeddings > 0).float().mean() < 0.9
+    assert torch.equal(probabilities, network(waveform))
+    assert torch.equal(probabilities, network.out(embeddings).sigmoid())
+
+
 def test_a_window_gives_exactly_its_frames(model):
     assert model.network.features(torch.zeros(2, model.window)).shape == (2, musicnn.FRAMES, musicnn.MELS)

@@ -6,10 +6,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer.testing import CliRunner
 
+import settings
+from db import revisions
 from db.reports import RunReport
 from db.runs import Counts
+from db.session import connect
+from genremill import console
 from genremill.cli import app
-from genremill.commands.reports import describe_state, measure_rate, print_errors, print_genres
+from genremill.commands.errors import print_errors
+from genremill.commands.genres import print_genres
+from genremill.commands.status import describe_state, measure_rate
+from tests.support.later_migrations import columns, write_later_migrations
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 
@@ -75,9 +82,15 @@ def test_the_model_is_a_column_only_where_there_are_several(capsys):
 def test_an_error_is_printed_with_its_path_as_text(capsys):
     print_errors("Failed: 1", [{"path": b"/caf\xe9.mp3", "code": "undecodable", "detail": "[no] audio"}])
     title, heading, row = capsys.readouterr().out.splitlines()
-    assert title.strip() == "Failed: 1"
+    assert title.strip() == "Failed: 1 in /"
     assert heading.split() == ["file", "code", "what", "happened"]
-    assert row.split() == ["/caf\\xe9.mp3", "undecodable", "[no]", "audio"]
+    assert row.split() == ["caf\\xe9.mp3", "undecodable", "[no]", "audio"]
+
+
+@pytest.fixture
+def empty_database(data_dir):
+    """A database with tables but without rows, where the settings say."""
+    connect(settings.load().database).close()
 
 
 @pytest.mark.parametrize(
@@ -85,10 +98,10 @@ def test_an_error_is_printed_with_its_path_as_text(capsys):
     [
         (["status"], "no runs yet: `genremill run FOLDER` makes one\n"),
         (["errors"], "nothing failed\n"),
-        (["results", "--format", "csv"], "path,title,artist,album,model,genre,probability,rank\n"),
+        (["results", "--format", "csv"], "path,title,artist,album,model,genre,probability,rank,coverage\n"),
     ],
 )
-def test_an_empty_database_is_told(data_dir, arguments, printed):
+def test_an_empty_database_is_told(empty_database, arguments, printed):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0
     assert result.stdout.replace("\r\n", "\n") == printed
@@ -97,7 +110,39 @@ def test_an_empty_database_is_told(data_dir, arguments, printed):
 @pytest.mark.parametrize(
     "arguments", [["status", "--json"], ["errors", "--json"], ["genres", "--json"], ["results", "--format", "json"]]
 )
-def test_an_empty_database_is_an_empty_list_as_json(data_dir, arguments):
+def test_an_empty_database_is_an_empty_list_as_json(empty_database, arguments):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0
     assert json.loads(result.stdout) == []
+
+
+READERS = [["status"], ["status", "--watch"], ["results"], ["results", "--format", "csv"], ["genres"], ["errors"]]
+
+
+def run_reader(arguments, capsys) -> str:
+    """What a command that ends with exit code 2 prints on stderr. On stdout it prints nothing."""
+    assert console.guarded(lambda: app(arguments, prog_name="genremill")) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    return printed.err
+
+
+@pytest.mark.parametrize("arguments", READERS, ids=" ".join)
+def test_where_nothing_was_analysed_a_reader_says_how_to_begin_and_makes_nothing(data_dir, arguments, capsys):
+    printed = run_reader(arguments, capsys)
+    assert printed.startswith("genremill: nothing was analysed yet")
+    assert "`genremill run FOLDER`" in printed
+    assert printed.count("\n") == 1
+    assert not data_dir.exists()
+
+
+@pytest.mark.parametrize("arguments", READERS, ids=" ".join)
+def test_a_reader_does_not_upgrade_an_older_database(
+    empty_database, data_dir, tmp_path, monkeypatch, arguments, capsys
+):
+    monkeypatch.setattr(revisions, "MIGRATIONS", write_later_migrations(tmp_path / "later", *columns(["one"])))
+    for _ in range(2):
+        printed = run_reader(arguments, capsys)
+        assert "was made by an older genremill" in printed
+        assert "`genremill db upgrade`, or the next run" in printed
+        assert printed.count("\n") == 1
