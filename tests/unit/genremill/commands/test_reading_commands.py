@@ -87,6 +87,12 @@ def test_an_error_is_printed_with_its_path_as_text(capsys):
     assert row.split() == ["caf\\xe9.mp3", "undecodable", "[no]", "audio"]
 
 
+def test_a_folder_whose_name_looks_like_markup_is_printed_as_it_is(capsys):
+    path = b"/a folder whose name is longer than the table/[red]/a.mp3"
+    print_errors("Failed: 1", [{"path": path, "code": "silent", "detail": "x"}])
+    assert capsys.readouterr().out.splitlines()[0] == f"Failed: 1 in {path.decode()[:-6]}"
+
+
 @pytest.fixture
 def empty_database(data_dir):
     """A database with tables but without rows, where the settings say."""
