@@ -11,9 +11,9 @@ from sqlalchemy.orm import aliased
 
 from db.pages import LEADING_STATUSES, Analysis, Page, read_track_ids
 from db.prepared import prepared, prepared_many
-from db.scores import copy_scores
+from db.scores import copy_scores, forget_scores
 from db.statistics import prefer_indexes
-from db.tables import Library, Prediction, PredictionStatus, Track
+from db.tables import Library, Prediction, PredictionStatus, Run, Track
 
 
 @dataclass(frozen=True)
@@ -154,3 +154,23 @@ def _mark_duplicates() -> Update:
         .where(Prediction.id == bindparam("of_id"))
         .values(status=PredictionStatus.DUPLICATE, duplicate_of=bindparam("leader_id"))
     )
+
+
+def free_duplicates(connection: Connection, prediction_ids: Sequence[int]) -> None:
+    """Let duplicates be analysed themselves, by these predictions. Reopen the runs that were closed with them."""
+    if prediction_ids:
+        forget_scores(connection, prediction_ids)
+        _reset_duplicates(connection, prediction_ids)
+        _reopen_runs(connection, prediction_ids)
+
+
+@prepared
+def _reset_duplicates(prediction_ids: Sequence[int]) -> Update:
+    reset = {"status": PredictionStatus.PENDING, "duplicate_of": None, "job_id": None}
+    return update(Prediction).where(Prediction.id.in_(prediction_ids)).values(**reset)
+
+
+@prepared
+def _reopen_runs(prediction_ids: Sequence[int]) -> Update:
+    runs = select(Prediction.run_id).where(Prediction.id.in_(prediction_ids))
+    return update(Run).where(Run.id.in_(runs)).values(finished_at=None)

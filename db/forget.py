@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
+from db.duplicates import free_duplicates
 from db.prepared import prepared, prepared_many
 from db.runs import finish_runs
 from db.statistics import prefer_indexes
@@ -41,7 +42,7 @@ def delete_tracks(connection: Connection, track_ids: Sequence[int], moment: date
     prediction_ids = [row.id for row in lock_predictions(connection, track_ids)]
     delete_predictions(connection, prediction_ids)
     left = _select_duplicates_of_tracks(connection, track_ids).all()  # Their leaders had no prediction of their kind.
-    _free(connection, [id for id, _ in left], {run_id for _, run_id in left})
+    free_duplicates(connection, [id for id, _ in left])
     delete_track_rows(connection, track_ids)
     finish_runs(connection, moment)
 
@@ -109,7 +110,7 @@ def _release_duplicates(connection: Connection, prediction_ids: Sequence[int]) -
         connection.execute(_INHERIT, heirs)
         _move_embeddings(connection, heirs)
     _follow_heirs(connection, followers)
-    _free(connection, [row.id for row in freed], {row.run_id for row in freed})
+    free_duplicates(connection, [row.id for row in freed])
 
 
 def _can_inherit(row: Row[*tuple[object, ...]]) -> bool:
@@ -166,24 +167,6 @@ def _move_embeddings() -> Update:
 @prepared_many
 def _follow_heirs() -> Update:
     return update(Prediction).where(Prediction.id == bindparam("of_id")).values(duplicate_of=bindparam("heir_track_id"))
-
-
-def _free(connection: Connection, prediction_ids: Sequence[int], run_ids: set[int]) -> None:
-    """Let duplicates become pending, and reopen their runs."""
-    if prediction_ids:
-        _reset_duplicates(connection, prediction_ids)
-        _reopen_runs(connection, sorted(run_ids))
-
-
-@prepared
-def _reset_duplicates(prediction_ids: Sequence[int]) -> Update:
-    reset = {"status": PredictionStatus.PENDING, "duplicate_of": None, "job_id": None}
-    return update(Prediction).where(Prediction.id.in_(prediction_ids)).values(**reset)
-
-
-@prepared
-def _reopen_runs(run_ids: Sequence[int]) -> Update:
-    return update(Run).where(Run.id.in_(run_ids)).values(finished_at=None)
 
 
 @prepared

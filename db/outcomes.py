@@ -6,21 +6,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, Update, and_, select, update
+from sqlalchemy import Connection, Select, and_, select
 from sqlalchemy.orm import aliased
 
+from db.duplicates import free_duplicates
 from db.prepared import prepared
 from db.ranking import Scores, rank_scores
 from db.scores import (
     EndedPrediction,
     clear_newest,
     copy_scores,
-    forget_scores,
     read_labels,
     store_embeddings,
     store_predictions,
 )
-from db.tables import Prediction, PredictionStatus, Run
+from db.tables import Prediction, PredictionStatus
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], moment:
         duplicates = _select_duplicates(connection, list(scores))
         copy_scores(connection, [(original, duplicate) for original, duplicate in duplicates], moment)
     if failed := [id_ for id_ in accepted if id_ not in scores]:
-        _free_duplicates(connection, failed)
+        free_duplicates(connection, [duplicate for _, duplicate in _select_duplicates(connection, failed)])
     return len(accepted)
 
 
@@ -126,24 +126,3 @@ def _select_duplicates(prediction_ids: Sequence[int]) -> Select[int, int]:
         duplicate.audio_hash == original.audio_hash,  # Otherwise it is a duplicate of what the file was before.
     )
     return select(original.id, duplicate.id).join(duplicate, stands_for).where(original.id.in_(prediction_ids))
-
-
-def _free_duplicates(connection: Connection, failed_ids: Sequence[int]) -> None:
-    """Let the duplicates of tracks that failed be analysed themselves. Reopen the runs that were closed with them."""
-    duplicate_ids = [duplicate for _, duplicate in _select_duplicates(connection, failed_ids)]
-    if duplicate_ids:
-        forget_scores(connection, duplicate_ids)
-        _reset_duplicates(connection, duplicate_ids)
-        _reopen_runs(connection, duplicate_ids)
-
-
-@prepared
-def _reset_duplicates(prediction_ids: Sequence[int]) -> Update:
-    reset = {"status": PredictionStatus.PENDING, "duplicate_of": None, "job_id": None}
-    return update(Prediction).where(Prediction.id.in_(prediction_ids)).values(**reset)
-
-
-@prepared
-def _reopen_runs(prediction_ids: Sequence[int]) -> Update:
-    runs = select(Prediction.run_id).where(Prediction.id.in_(prediction_ids))
-    return update(Run).where(Run.id.in_(runs)).values(finished_at=None)
