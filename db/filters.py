@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
+from db.parts import is_in
 from db.paths import LAST_CHARACTER, path_text
 from db.prepared import prepared
 from db.tables import Genre, Library, Model, Prediction, PredictionStatus, Run, Track
@@ -77,7 +78,7 @@ def _match_folder(libraries: list[tuple[int, bytes]], folder: bytes) -> Iterator
     Folders are compared with the slash that follows them, so that /music2 is not taken for a part of /music.
     """
     for library_id, root in libraries:
-        if (root + b"/").startswith(folder + b"/"):
+        if is_in(root, folder):
             yield Track.library_id == library_id
         elif folder.startswith(root + b"/"):
             yield _begins_with(library_id, folder[len(root) + 1 :] + b"/")
@@ -89,7 +90,7 @@ def _match_path(libraries: list[tuple[int, bytes]], part: str) -> ColumnElement[
     path = raw.rstrip(b"/")
     inside = list(_match_folder(libraries, path)) if raw.startswith(b"/") else []
     if inside:
-        files = (_is_file(library_id, path[len(root) + 1 :]) for library_id, root in libraries if path.startswith(root))
+        files = (_is_file(library_id, path[len(root) + 1 :]) for library_id, root in libraries if is_in(path, root))
         return or_(*inside, *files)
     text = raw.decode("utf-8", "backslashreplace")
     escaped = text.replace("!", "!!").replace("%", "!%").replace("_", "!_")

@@ -143,3 +143,12 @@ def test_a_genre_is_found_in_the_case_in_which_it_is_written(database):
         with database.read() as connection:
             (row,) = results.read_results(connection, Filter(genre=name))
         assert row["genre"].upper() == name.upper()
+
+
+def test_a_file_is_told_from_one_in_a_library_whose_name_begins_alike(database):
+    for root in (b"/m", b"/mab"):
+        analyse_half(database, root)
+    with database.write() as connection:
+        of_first = "library_id = (SELECT id FROM library WHERE root = '/m')"
+        connection.exec_driver_sql(f"UPDATE track SET path = 'b/000.mp3' WHERE path = '000.mp3' AND {of_first}")
+    assert read(database, Filter(path="/mab/000.mp3")) == ({b"/mab/000.mp3"}, set())
